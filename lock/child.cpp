@@ -1,0 +1,193 @@
+#include "lock/child.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <string_view>
+
+#include "lock/retry.hpp"
+
+extern char** environ;
+
+namespace cachectl::lock {
+
+namespace {
+
+/// What the child needs after the fork, prepared before it: between fork and exec
+/// only async-signal-safe calls are allowed.
+struct Prepared {
+  std::vector<char*> argv;
+  std::vector<char*> environment;
+};
+
+std::string_view name_of(std::string_view assignment) {
+  return assignment.substr(0, assignment.find('=') + 1);
+}
+
+Prepared prepare(const Command& command) {
+  Prepared prepared;
+  for (const auto& argument : command.argv) {
+    prepared.argv.push_back(const_cast<char*>(argument.c_str()));
+  }
+  prepared.argv.push_back(nullptr);
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    bool replaced = false;
+    for (const auto& added : command.environment) {
+      replaced = replaced || name_of(added) == name_of(*variable);
+    }
+    if (!replaced) prepared.environment.push_back(*variable);
+  }
+  for (const auto& added : command.environment) {
+    prepared.environment.push_back(const_cast<char*>(added.c_str()));
+  }
+  prepared.environment.push_back(nullptr);
+  return prepared;
+}
+
+bool set_up_streams(const Command& command) {
+  if (command.null_input) {
+    const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0 || ::dup2(null, STDIN_FILENO) < 0) return false;
+  }
+  if (command.output >= 0 && ::dup2(command.output, STDOUT_FILENO) < 0) return false;
+  if (command.error >= 0 && ::dup2(command.error, STDERR_FILENO) < 0) return false;
+  for (const int kept : command.keep_open) {
+    if (::fcntl(kept, F_SETFD, 0) < 0) return false;
+  }
+  return true;
+}
+
+[[noreturn]] void become(const Command& command, const Prepared& prepared, const sigset_t* mask,
+                         pid_t parent, int report) {
+  bool ready = true;
+  if (command.die_with_parent) {
+    ready = ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
+    // It may have died before the call took effect.
+    if (::getppid() != parent) ::_exit(128 + SIGKILL);
+  }
+  ::signal(SIGPIPE, SIG_DFL);
+  ::signal(SIGXFSZ, SIG_DFL);
+  ready = ready && set_up_streams(command);
+  if (mask != nullptr) ::sigprocmask(SIG_SETMASK, mask, nullptr);
+  if (ready) {
+    environ = const_cast<char**>(prepared.environment.data());
+    ::execvp(prepared.argv[0], prepared.argv.data());
+  }
+  const int error = errno;
+  [[maybe_unused]] const auto told = ::write(report, &error, sizeof error);
+  ::_exit(127);
+}
+
+Error exec_error(const std::string& name, int error) {
+  auto failure = system_error(name, error);
+  failure.code = error == ENOENT ? Errc::not_found : Errc::not_runnable;
+  if (error == ENOENT) failure.message = name + ": command not found";
+  return failure;
+}
+
+ExitStatus decode(int status) {
+  if (WIFSIGNALED(status)) return {128 + WTERMSIG(status), WTERMSIG(status)};
+  return {WEXITSTATUS(status), 0};
+}
+
+}  // namespace
+
+Result<Child> Child::spawn(const Command& command, const sigset_t* mask) {
+  const auto prepared = prepare(command);
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail(system_error("pipe"));
+  const Fd told(ends[0]);
+  Fd report(ends[1]);
+
+  const pid_t parent = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail(system_error("fork"));
+  if (pid == 0) become(command, prepared, mask, parent, report.get());
+
+  Child child(pid);
+  report.reset();
+  // End of file: the exec closed the pipe, and with that succeeded.
+  int error = 0;
+  const auto got = read_full(told.get(), std::as_writable_bytes(std::span(&error, 1)), "pipe");
+  if (!got) return fail(got.error());
+  if (*got == 0) return child;
+  [[maybe_unused]] const auto ended = child.wait(nullptr);
+  return fail(exec_error(command.argv[0], error));
+}
+
+Child::Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+
+Child::~Child() {
+  if (pid_ <= 0) return;
+  send(SIGKILL);
+  [[maybe_unused]] const auto ended = wait(nullptr);
+}
+
+void Child::send(int signal) const {
+  if (pid_ > 0) ::kill(pid_, signal);
+}
+
+int Child::forward(const SignalTrap& trap) const {
+  int request = 0;
+  while (const auto caught = trap.take()) {
+    if (!caught->from_kernel) send(caught->signal);
+    if (is_request_to_end(caught->signal)) request = caught->signal;
+  }
+  return request;
+}
+
+Result<ExitStatus> Child::wait(const SignalTrap* trap) {
+  if (trap != nullptr) {
+    const Fd ended(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    std::array<pollfd, 2> watched{{{ended.get(), POLLIN, 0}, {trap->descriptor(), POLLIN, 0}}};
+    while (watched[0].revents == 0) {
+      // Without pidfd_open (an old kernel or a strict sandbox) look each 10 ms.
+      if (::poll(watched.data(), watched.size(), ended.valid() ? -1 : 10) < 0) {
+        watched[0].revents = 0;
+        if (errno != EINTR) break;
+      }
+      forward(*trap);
+      siginfo_t info{};
+      if (!ended.valid() &&
+          ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+          info.si_pid != 0) {
+        break;
+      }
+    }
+  }
+  int status = 0;
+  if (retry([&] { return ::waitpid(pid_, &status, 0); }) < 0) return fail(system_error("waitpid"));
+  pid_ = -1;
+  return decode(status);
+}
+
+std::string shell_quoted(const std::vector<std::string>& argv) {
+  std::string result;
+  for (const auto& argument : argv) {
+    if (!result.empty()) result += ' ';
+    constexpr std::string_view kPlain =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-";
+    if (!argument.empty() && argument.find_first_not_of(kPlain) == std::string::npos) {
+      result += argument;
+      continue;
+    }
+    result += '\'';
+    for (const char byte : argument) {
+      if (byte == '\'') {
+        result += "'\\''";
+      } else {
+        result += byte;
+      }
+    }
+    result += '\'';
+  }
+  return result;
+}
+
+}  // namespace cachectl::lock

@@ -1,0 +1,150 @@
+#include "lock/directory.hpp"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <string_view>
+
+#include "lock/retry.hpp"
+
+namespace cachectl::lock {
+
+namespace {
+
+/// The fallback where openat2 is not to be had: each component on its own, so that
+/// O_NOFOLLOW guards each of them.
+int walk_and_open(int base, std::string_view path, int flags, mode_t mode) {
+  Fd holder;
+  int at = base;
+  while (true) {
+    const auto slash = path.find('/');
+    const std::string component(path.substr(0, slash));
+    if (component == "..") {
+      errno = EXDEV;
+      return -1;
+    }
+    if (slash == std::string_view::npos) {
+      return ::openat(at, component.c_str(), flags | O_NOFOLLOW, mode);
+    }
+    Fd next(::openat(at, component.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!next.valid()) return -1;
+    holder = std::move(next);
+    at = holder.get();
+    path.remove_prefix(slash + 1);
+  }
+}
+
+int open_beneath(int base, const std::string& path, int flags, mode_t mode) {
+  static std::atomic<bool> denied = false;
+  flags |= O_CLOEXEC | O_NOFOLLOW | O_NOCTTY;
+  if (!denied.load(std::memory_order_relaxed)) {
+    open_how how{};
+    how.flags = static_cast<std::uint64_t>(flags);
+    how.mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? mode : 0;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    const long fd = ::syscall(SYS_openat2, base, path.c_str(), &how, sizeof how);
+    if (fd >= 0) return static_cast<int>(fd);
+    // Old kernels say ENOSYS. Sandboxes that do not know the call say EPERM, as a
+    // real refusal may: the fallback then gives the real answer.
+    if (errno != ENOSYS && errno != EPERM) return -1;
+    if (errno == ENOSYS) denied.store(true, std::memory_order_relaxed);
+  }
+  return walk_and_open(base, path, flags, mode);
+}
+
+int open_retrying(int base, const std::string& path, int flags, mode_t mode) {
+  // EAGAIN: a concurrent rename made RESOLVE_BENEATH unsure; the manual says to retry.
+  int left = 100;
+  while (true) {
+    const int fd = open_beneath(base, path, flags, mode);
+    if (fd >= 0) return fd;
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN && left-- > 0) continue;
+    return -1;
+  }
+}
+
+Error open_error(const std::string& path, int error) {
+  auto failure = system_error("open " + path, error);
+  if (error == ELOOP || error == EXDEV) {
+    failure.code = Errc::permission;
+    failure.message = path + ": is or passes through a symbolic link; refused";
+    failure.advice = "remove the link, or name the directory that it points to";
+  }
+  return failure;
+}
+
+}  // namespace
+
+Result<Directory> Directory::open(const std::string& path) {
+  while (true) {
+    Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (fd.valid()) return Directory(std::move(fd), path);
+    if (errno == EINTR) continue;
+    const int error = errno;
+    struct stat status {};
+    if (error == ENOTDIR && ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode)) {
+      return fail(open_error(path, ELOOP));
+    }
+    return fail(open_error(path, error));
+  }
+}
+
+Result<Directory> Directory::open_below(const std::string& name) const {
+  CACHECTL_ASSIGN(Fd fd, open_file(name, O_RDONLY | O_DIRECTORY));
+  return Directory(std::move(fd), path_of(name));
+}
+
+Result<Directory> Directory::ensure_below(const std::string& name, mode_t mode,
+                                          bool durable) const {
+  auto existing = open_below(name);
+  if (existing || existing.error().system_error != ENOENT) return existing;
+  const bool created = retry([&] { return ::mkdirat(fd_.get(), name.c_str(), 0700); }) == 0;
+  if (!created && errno != EEXIST) return fail(system_error("mkdir " + path_of(name)));
+  CACHECTL_ASSIGN(Directory directory, open_below(name));
+  if (created) {
+    // The umask may have taken bits away that we need, or a setgid bit is wanted.
+    if (retry([&] { return ::fchmod(directory.descriptor(), mode); }) != 0) {
+      return fail(system_error("chmod " + path_of(name)));
+    }
+    if (durable) CACHECTL_TRY(sync());
+  }
+  return directory;
+}
+
+Result<Fd> Directory::open_file(const std::string& name, int flags, mode_t mode) const {
+  Fd fd(open_retrying(fd_.get(), name, flags, mode));
+  if (!fd.valid()) return fail(open_error(path_of(name), errno));
+  return fd;
+}
+
+Result<std::optional<Fd>> Directory::open_if_exists(const std::string& name, int flags) const {
+  Fd fd(open_retrying(fd_.get(), name, flags, 0));
+  if (fd.valid()) return std::optional<Fd>(std::move(fd));
+  if (errno == ENOENT) return std::optional<Fd>();
+  return fail(open_error(path_of(name), errno));
+}
+
+Result<std::optional<struct stat>> Directory::status(const std::string& name) const {
+  struct stat status {};
+  if (retry([&] { return ::fstatat(fd_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW); }) ==
+      0) {
+    return std::optional(status);
+  }
+  if (errno == ENOENT) return std::optional<struct stat>();
+  return fail(system_error("stat " + path_of(name)));
+}
+
+Result<bool> Directory::unlink(const std::string& name) const {
+  if (retry([&] { return ::unlinkat(fd_.get(), name.c_str(), 0); }) == 0) return true;
+  if (errno == ENOENT) return false;
+  return fail(system_error("remove " + path_of(name)));
+}
+
+Result<void> Directory::sync() const { return lock::sync(fd_.get(), path_); }
+
+}  // namespace cachectl::lock

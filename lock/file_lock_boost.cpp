@@ -1,0 +1,156 @@
+// The portable backend of FileLock: boost::interprocess::file_lock.
+//
+// A POSIX record lock belongs to the process: two threads would both succeed, and
+// closing any descriptor of the file would drop it. So each file has one
+// ProcessLock in a registry; threads exclude each other there, and only the first
+// of them takes the lock of the process. FileLocks share it while they live.
+#include <sys/stat.h>
+#include <boost/interprocess/exceptions.hpp>
+#include <boost/interprocess/sync/file_lock.hpp>
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "lock/backoff.hpp"
+#include "lock/file_lock.hpp"
+
+namespace cachectl::lock {
+
+const Backend backend = {
+    .name = "boost", .ranges = false, .survives_close = false, .inheritable = false};
+
+namespace {
+
+/// The lock of this process on one file.
+///
+///   free --take--> changing --got--> shared by n threads | exclusive --release--> free
+///                     `--deadline--> free
+class ProcessLock {
+ public:
+  explicit ProcessLock(const std::string& path) : file_(path.c_str()) {}
+
+  bool acquire(Mode mode, const Deadline& deadline) {
+    std::unique_lock guard(mutex_);
+    const auto open_to_us = [&] {
+      return !changing_ && !exclusive_ && (mode == Mode::shared || sharers_ == 0);
+    };
+    if (deadline.is_never()) {
+      changed_.wait(guard, open_to_us);
+    } else if (deadline.is_immediate()) {
+      if (!open_to_us()) return false;
+    } else if (!changed_.wait_until(guard, deadline.at(), open_to_us)) {
+      return false;
+    }
+    if (mode == Mode::shared && sharers_ > 0) {
+      ++sharers_;
+      return true;
+    }
+    changing_ = true;
+    guard.unlock();
+    const bool got = take(mode, deadline);
+    guard.lock();
+    changing_ = false;
+    if (got && mode == Mode::shared) sharers_ = 1;
+    if (got && mode == Mode::exclusive) exclusive_ = true;
+    changed_.notify_all();
+    return got;
+  }
+
+  void release(Mode mode) {
+    const std::lock_guard guard(mutex_);
+    if (mode == Mode::exclusive) {
+      exclusive_ = false;
+      file_.unlock();
+    } else if (--sharers_ == 0) {
+      file_.unlock_sharable();
+    }
+    changed_.notify_all();
+  }
+
+ private:
+  bool take(Mode mode, const Deadline& deadline) {
+    Backoff backoff;
+    while (true) {
+      if (mode == Mode::exclusive ? file_.try_lock() : file_.try_lock_sharable()) return true;
+      if (deadline.passed()) return false;
+      backoff.sleep();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  boost::interprocess::file_lock file_;
+  int sharers_ = 0;
+  bool exclusive_ = false;
+  bool changing_ = false;
+};
+
+using FileId = std::pair<dev_t, ino_t>;
+
+/// The one ProcessLock of a file in this process; made on first use, gone with its
+/// last user.
+std::shared_ptr<ProcessLock> process_lock_of(int descriptor) {
+  static std::mutex mutex;
+  static std::map<FileId, std::weak_ptr<ProcessLock>> registry;
+  struct stat status {};
+  ::fstat(descriptor, &status);
+  const std::lock_guard guard(mutex);
+  std::erase_if(registry, [](const auto& item) { return item.second.expired(); });
+  auto& slot = registry[{status.st_dev, status.st_ino}];
+  auto existing = slot.lock();
+  if (!existing) {
+    // By descriptor and not by path: the path may name another file by now.
+    existing = std::make_shared<ProcessLock>("/dev/fd/" + std::to_string(descriptor));
+    slot = existing;
+  }
+  return existing;
+}
+
+}  // namespace
+
+struct FileLock::Impl {
+  std::shared_ptr<ProcessLock> process_lock;
+  int held = 0;  // ranges, all of which mean the whole file here
+  Mode mode = Mode::shared;
+
+  void release_all() {
+    if (held > 0) process_lock->release(mode);
+    held = 0;
+  }
+};
+
+FileLock::FileLock(Fd file, std::string path)
+    : file_(std::move(file)), path_(std::move(path)), impl_(std::make_unique<Impl>()) {}
+FileLock::FileLock(FileLock&&) noexcept = default;
+FileLock& FileLock::operator=(FileLock&& other) noexcept {
+  if (impl_) impl_->release_all();
+  file_ = std::move(other.file_);
+  path_ = std::move(other.path_);
+  impl_ = std::move(other.impl_);
+  return *this;
+}
+FileLock::~FileLock() {
+  if (impl_) impl_->release_all();
+}
+
+Result<bool> FileLock::lock(Range, Mode mode, const Deadline& deadline) try {
+  if (impl_->held > 0) return true;
+  if (!impl_->process_lock) impl_->process_lock = process_lock_of(file_.get());
+  if (!impl_->process_lock->acquire(mode, deadline)) return false;
+  impl_->held = 1;
+  impl_->mode = mode;
+  return true;
+} catch (const boost::interprocess::interprocess_exception& problem) {
+  return fail(Errc::io, "lock " + path_ + ": " + problem.what());
+}
+
+Result<void> FileLock::unlock(Range) try {
+  impl_->release_all();
+  return {};
+} catch (const boost::interprocess::interprocess_exception& problem) {
+  return fail(Errc::io, "unlock " + path_ + ": " + problem.what());
+}
+
+}  // namespace cachectl::lock

@@ -1,0 +1,252 @@
+#include "lock/lock_table.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <charconv>
+
+namespace cachectl::lock {
+
+namespace {
+
+constexpr unsigned kDepthBits = 58;
+constexpr unsigned kDepths = 31;
+constexpr std::uint64_t kNoteSlots = 1024;
+
+constexpr std::uint64_t base_of(unsigned depth) { return std::uint64_t{depth} << kDepthBits; }
+constexpr Range turnstile(unsigned depth) { return {base_of(depth), 1}; }
+
+bool same_file(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/// Whether another description than `descriptor`'s holds a lock that conflicts.
+Result<bool> conflicts(int descriptor, Range range) {
+  struct flock what {};
+  what.l_type = F_WRLCK;
+  what.l_whence = SEEK_SET;
+  what.l_start = static_cast<off_t>(range.start);
+  what.l_len = static_cast<off_t>(range.length);
+  while (::fcntl(descriptor, F_OFD_GETLK, &what) != 0) {
+    if (errno != EINTR) return fail(system_error("ask for the lock that was handed down"));
+  }
+  return what.l_type != F_UNLCK;
+}
+
+/// The ranges of a slot, with the turnstile.
+Result<bool> lock_slot(FileLock& file, Slot slot, unsigned depth, Mode mode,
+                       const Deadline& deadline) {
+  if (!backend.ranges) return file.lock(slot.range(depth), mode, deadline);
+  const Range gate = turnstile(depth);
+  CACHECTL_ASSIGN(const bool passed,
+                  file.lock(gate, slot.is_whole() ? Mode::exclusive : Mode::shared, deadline));
+  if (!passed) return false;
+  if (!slot.is_whole()) CACHECTL_TRY(file.unlock(gate));
+  CACHECTL_ASSIGN(const bool held, file.lock(slot.range(depth), mode, deadline));
+  // Shared holders of the whole leave the turnstile open for others.
+  if (slot.is_whole() && (!held || mode == Mode::shared)) CACHECTL_TRY(file.unlock(gate));
+  return held;
+}
+
+}  // namespace
+
+Range Slot::range(unsigned depth) const {
+  const std::uint64_t size = std::uint64_t{1} << kDepthBits;
+  if (is_whole()) return {base_of(depth) + 1, size - 1};
+  return {base_of(depth) + 1 + id_ % (size - 1), 1};
+}
+
+std::uint64_t Slot::note_slot() const { return is_whole() ? 0 : 1 + id_ % (kNoteSlots - 1); }
+
+std::string encode(const OuterLocks& locks) {
+  std::string text;
+  for (const auto& lock : locks) {
+    text += fmt::format("{}{}:{}:{:x}:{}", text.empty() ? "" : ",", lock.descriptor, lock.depth,
+                        lock.slot.id(), lock.mode == Mode::exclusive ? 'x' : 's');
+  }
+  return text;
+}
+
+namespace {
+
+/// Takes a number off the front of `text`, and the separator after it.
+template <typename Number>
+bool take_number(std::string_view& text, Number& value, int base) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error != std::errc() || end == text.data() + text.size() || *end != ':') return false;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()) + 1);
+  return true;
+}
+
+std::optional<OuterLock> decode_one(std::string_view text) {
+  OuterLock lock;
+  std::uint64_t id = 0;
+  if (!take_number(text, lock.descriptor, 10) || !take_number(text, lock.depth, 10) ||
+      !take_number(text, id, 16) || lock.descriptor < 0 || lock.depth >= kDepths) {
+    return std::nullopt;
+  }
+  if (text != "x" && text != "s") return std::nullopt;
+  lock.slot = Slot::from_id(id);
+  lock.mode = text == "x" ? Mode::exclusive : Mode::shared;
+  return lock;
+}
+
+}  // namespace
+
+Result<OuterLocks> decode_outer_locks(std::string_view text) {
+  OuterLocks locks;
+  while (!text.empty()) {
+    const auto comma = text.find(',');
+    const auto lock = decode_one(text.substr(0, comma));
+    if (!lock) return fail(Errc::usage, fmt::format("'{}' names no locks that can be used", text));
+    locks.push_back(*lock);
+    text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
+  }
+  return locks;
+}
+
+HeldLock::HeldLock(FileLock file, OuterLock self, OuterLocks outer, const Directory& directory,
+                   std::string name)
+    : file_(std::move(file)),
+      self_(self),
+      outer_(std::move(outer)),
+      directory_(&directory),
+      name_(std::move(name)) {}
+
+HeldLock& HeldLock::operator=(HeldLock&& other) noexcept {
+  release();
+  file_ = std::move(other.file_);
+  other.file_.reset();
+  self_ = other.self_;
+  outer_ = std::move(other.outer_);
+  directory_ = other.directory_;
+  name_ = std::move(other.name_);
+  return *this;
+}
+
+void HeldLock::release() {
+  if (!file_ || file_->descriptor() < 0) return;
+  // Explicitly, not only by closing: a child may share the description. Nothing can
+  // be done about a failure; the kernel releases at the latest when all have ended.
+  const Range range = self_.slot.range(self_.depth);
+  [[maybe_unused]] const auto unlocked =
+      file_->unlock(self_.slot.is_whole() ? Range{range.start - 1, range.length + 1} : range);
+  file_.reset();
+}
+
+Result<void> HeldLock::still_valid() const {
+  struct stat ours {};
+  if (::fstat(file_->descriptor(), &ours) != 0) {
+    return fail(system_error("stat " + file_->path()));
+  }
+  CACHECTL_ASSIGN(const auto theirs, directory_->status(name_));
+  if (theirs && same_file(ours, *theirs)) return {};
+  return fail(Errc::lease_lost, file_->path() + " was replaced while it was locked",
+              "nothing was published; never remove the lock file by hand");
+}
+
+OuterLocks HeldLock::handed_down() const {
+  auto locks = outer_;
+  locks.push_back(self_);
+  return locks;
+}
+
+LockTable::LockTable(const Directory& directory, std::string name, mode_t mode, OuterLocks outer)
+    : directory_(&directory), name_(std::move(name)), mode_(mode), outer_(std::move(outer)) {}
+
+Result<FileLock> LockTable::open_file() const {
+  auto existing = directory_->open_file(name_, O_RDWR);
+  if (!existing && existing.error().system_error == ENOENT) {
+    existing = directory_->open_file(name_, O_RDWR | O_CREAT, mode_);
+    // The umask may have taken our own rights away. Only the owner may mend that.
+    if (existing && ::fchmod(existing->get(), mode_) != 0 && errno != EPERM) {
+      return fail(system_error("chmod " + directory_->path_of(name_)));
+    }
+  }
+  if (!existing) return fail(std::move(existing).error());
+  return FileLock(std::move(*existing), directory_->path_of(name_));
+}
+
+Result<unsigned> LockTable::depth_for(Slot slot, Mode mode, const FileLock& file) const {
+  struct stat table {};
+  if (::fstat(file.descriptor(), &table) != 0) return fail(system_error("stat " + file.path()));
+  unsigned depth = 0;
+  for (const auto& outer : outer_) {
+    struct stat status {};
+    if (::fstat(outer.descriptor, &status) != 0 || !same_file(status, table)) continue;
+    if (!outer.slot.overlaps(slot)) continue;
+    if (!backend.inheritable || !outer.slot.covers(slot) ||
+        (outer.mode == Mode::shared && mode == Mode::exclusive)) {
+      return fail(Errc::usage,
+                  "this would wait for itself: a parent process holds " +
+                      std::string(outer.mode == Mode::shared ? "a shared" : "the") + " lock on " +
+                      file.path(),
+                  "take the wider or exclusive lock outside, or none");
+    }
+    // Held by our ancestor's description if somebody holds it and nobody else does.
+    const Range range = outer.slot.range(outer.depth);
+    CACHECTL_ASSIGN(const bool somebody, conflicts(file.descriptor(), range));
+    bool others = false;
+    if (outer.mode == Mode::exclusive) {
+      CACHECTL_ASSIGN(others, conflicts(outer.descriptor, range));
+    }
+    if (!somebody || others) {
+      return fail(Errc::lease_lost, "the lock of a parent process on " + file.path() + " is gone",
+                  "nothing was written; CACHECTL_LOCK names a lock that has ended");
+    }
+    depth = outer.depth + 1;
+  }
+  return depth;
+}
+
+Result<std::optional<HeldLock>> LockTable::acquire(Slot slot, Mode mode, const Deadline& deadline,
+                                                   std::string_view command) const {
+  while (true) {
+    CACHECTL_ASSIGN(FileLock file, open_file());
+    unsigned depth = 0;
+    if (!outer_.empty()) {
+      CACHECTL_ASSIGN(depth, depth_for(slot, mode, file));
+    }
+    CACHECTL_ASSIGN(const bool held, lock_slot(file, slot, depth, mode, deadline));
+    if (!held) return std::optional<HeldLock>();
+
+    const OuterLock self{file.descriptor(), depth, slot, mode};
+    HeldLock lock(std::move(file), self, outer_, *directory_, name_);
+    const auto valid = lock.still_valid();
+    if (!valid && valid.error().code != Errc::lease_lost) return fail(valid.error());
+    if (!valid) continue;  // replaced while we waited: lock the new one
+    leave_note(lock.descriptor(), slot.note_slot(),
+               {ProcessIdentity::self(),
+                std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()),
+                slot.id(), mode, std::string(command)});
+    return std::optional<HeldLock>(std::move(lock));
+  }
+}
+
+std::optional<OwnerNote> LockTable::owner(Slot slot) const {
+  const auto file = directory_->open_file(name_, O_RDONLY);
+  if (!file) return std::nullopt;
+  auto note = read_note(file->get(), slot.note_slot(), slot.id());
+  const auto whole = slot.is_whole() ? std::nullopt : read_note(file->get(), 0, 0);
+  // Either may be left over; the one who lives and came last is the better guess.
+  const auto lives = [](const std::optional<OwnerNote>& who) {
+    return who && liveness(who->process) != Liveness::gone;
+  };
+  if (lives(whole) && (!lives(note) || whole->since > note->since)) return whole;
+  if (slot.is_whole() && !lives(note)) {
+    // Any holder of a name keeps the whole table from us.
+    for (std::uint64_t other = 1; other < kNoteSlots; ++other) {
+      std::array<char, OwnerNote::kSlotSize> line;
+      const auto got = read_full_at(file->get(), std::as_writable_bytes(std::span(line)),
+                                    other * OwnerNote::kSlotSize, name_);
+      if (!got || *got != line.size()) break;
+      const auto candidate = OwnerNote::decode({line.data(), line.size()});
+      if (lives(candidate) && (!lives(note) || candidate->since > note->since)) note = candidate;
+    }
+  }
+  return note;
+}
+
+}  // namespace cachectl::lock
