@@ -1,0 +1,87 @@
+#include "src/config/options.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "src/config/nearest.hpp"
+#include "src/config/settings.hpp"
+
+namespace cachectl::config {
+
+namespace {
+
+constexpr std::array<Option, option_count> table{{
+    {"root", Type::path, "~/.cache/cachectl", "CACHECTL_ROOT", "", &Settings::root,
+     "the directory that holds the cache; the default is below $XDG_CACHE_HOME where that is set"},
+    {"shared", Type::boolean, "false", "CACHECTL_SHARED", "", &Settings::shared,
+     "the group of the root may use the cache too (directories 2770, files 0660)"},
+    {"durability", Type::choice, "full", "CACHECTL_DURABILITY", "full|none", &Settings::durability,
+     "full: what was stored survives power loss; none: faster, may be lost, never wrong"},
+    {"timeout", Type::duration, "never", "CACHECTL_TIMEOUT", "", &Settings::timeout,
+     "the longest wait for a lock"},
+    {"run.ttl", Type::duration, "60s", "CACHECTL_TTL", "", &Settings::run_ttl,
+     "how long `run` takes a stored result for fresh"},
+    {"run.on-timeout", Type::choice, "fail", "CACHECTL_ON_TIMEOUT", "fail|run",
+     &Settings::run_on_timeout,
+     "what `run` does when the wait is over: fail, or run the source uncached"},
+    {"set.ttl", Type::duration, "never", "CACHECTL_SET_TTL", "", &Settings::set_ttl,
+     "how long a value stored by `set` is fresh"},
+    {"gc.max-size", Type::size, "unlimited", "CACHECTL_GC_MAX_SIZE", "", &Settings::gc_max_size,
+     "`gc` evicts the least recently used entries until the cache is no larger"},
+    {"gc.max-entries", Type::integer, "unlimited", "CACHECTL_GC_MAX_ENTRIES", "",
+     &Settings::gc_max_entries,
+     "`gc` evicts the least recently used entries until there are no more than these"},
+    {"gc.time-limit", Type::duration, "never", "CACHECTL_GC_TIME_LIMIT", "",
+     &Settings::gc_time_limit, "`gc` stops after this long and leaves the rest to the next one"},
+}};
+
+}  // namespace
+
+std::span<const Option, option_count> options() { return table; }
+
+const Option* find_option(std::string_view key) {
+  const auto* found =
+      std::find_if(table.begin(), table.end(), [key](const Option& o) { return o.key == key; });
+  return found == table.end() ? nullptr : found;
+}
+
+std::size_t index_of(const Option& option) {
+  return static_cast<std::size_t>(&option - table.data());
+}
+
+std::string_view section_of(std::string_view key) {
+  const std::size_t dot = key.find('.');
+  return dot == std::string_view::npos ? std::string_view() : key.substr(0, dot);
+}
+
+std::string_view name_of(std::string_view key) {
+  const std::size_t dot = key.find('.');
+  return dot == std::string_view::npos ? key : key.substr(dot + 1);
+}
+
+bool is_section(std::string_view name) {
+  return std::any_of(table.begin(), table.end(), [name](const Option& option) {
+    return !name.empty() && section_of(option.key) == name;
+  });
+}
+
+std::optional<std::string> nearest_option(std::string_view key) {
+  std::array<std::string_view, option_count> keys;
+  std::transform(table.begin(), table.end(), keys.begin(), [](const Option& o) { return o.key; });
+  if (auto guess = nearest(key, keys)) return guess;
+  // Right name, wrong or missing section.
+  for (const std::string_view known : keys) {
+    if (name_of(known) == name_of(key)) return std::string(known);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> nearest_section(std::string_view name) {
+  std::array<std::string_view, option_count> sections;
+  std::transform(table.begin(), table.end(), sections.begin(),
+                 [](const Option& o) { return section_of(o.key); });
+  const auto guess = nearest(name, sections);
+  return guess && !guess->empty() ? guess : std::nullopt;
+}
+
+}  // namespace cachectl::config

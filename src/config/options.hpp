@@ -1,0 +1,65 @@
+// The options of cachectl: the one table that declares each of them once.
+//
+// Parsing, `config show`, the example file and the reference page all come from it.
+// Constant data: costs nothing at process start, safe from any thread.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace cachectl::config {
+
+struct Settings;
+enum class Durability;
+enum class OnTimeout;
+
+enum class Type { duration, size, integer, boolean, path, choice };
+
+/// Where the value of an option lives.
+using Field =
+    std::variant<std::chrono::nanoseconds Settings::*, std::uint64_t Settings::*, bool Settings::*,
+                 std::string Settings::*, Durability Settings::*, OnTimeout Settings::*>;
+
+struct Option {
+  std::string_view key;  ///< dotted, as in a file: "run.ttl"
+  Type type;
+  std::string_view default_text;
+  const char* environment;   ///< the variable's name
+  std::string_view choices;  ///< "full|none", in the order of the enumerators; else empty
+  Field field;
+  std::string_view doc;  ///< one line, no full stop
+};
+
+inline constexpr std::size_t option_count = 10;
+
+/// Every option; those without a section first, then section by section.
+[[nodiscard]] std::span<const Option, option_count> options();
+
+/// nullptr when there is none.
+[[nodiscard]] const Option* find_option(std::string_view key);
+
+/// The position in options().
+[[nodiscard]] std::size_t index_of(const Option& option);
+
+/// "run" of "run.ttl"; empty for an option outside the sections.
+[[nodiscard]] std::string_view section_of(std::string_view key);
+
+/// "ttl" of "run.ttl".
+[[nodiscard]] std::string_view name_of(std::string_view key);
+
+/// Whether some option lives in this section.
+[[nodiscard]] bool is_section(std::string_view name);
+
+/// The option that an unknown key was probably meant to be.
+[[nodiscard]] std::optional<std::string> nearest_option(std::string_view key);
+
+/// The section that an unknown one was probably meant to be.
+[[nodiscard]] std::optional<std::string> nearest_section(std::string_view name);
+
+}  // namespace cachectl::config

@@ -1,0 +1,16 @@
+// quoted: text from a user inside a one-line message.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace cachectl::config {
+
+/// 'text', with control characters as \xNN (a message is one line and sends nothing
+/// to the terminal but words) and cut after 80 bytes.
+[[nodiscard]] std::string quoted(std::string_view text);
+
+/// The same without the quotes.
+[[nodiscard]] std::string printable(std::string_view text);
+
+}  // namespace cachectl::config

@@ -1,0 +1,156 @@
+#include "src/config/settings.hpp"
+
+#include <string_view>
+#include <utility>
+
+#include "src/config/nearest.hpp"
+#include "src/config/paths.hpp"
+#include "src/config/quoted.hpp"
+#include "src/config/toml_file.hpp"
+#include "src/config/value.hpp"
+
+namespace cachectl::config {
+
+namespace {
+
+/// "name: why", as an error of the layer that `name` belongs to.
+tl::unexpected<Error> blame(Error error, const std::string& name, Errc code) {
+  error.code = code;
+  return fail(std::move(error).within(name));
+}
+
+/// Sets one option, or says what is wrong with the text.
+Result<void> set(Settings& settings, const Option& option, std::string_view text, Origin origin,
+                 const Environment& environment) {
+  std::string value(text);
+  if (option.type == Type::path) {
+    CACHECTL_ASSIGN(value, origin.layer == Layer::file ? path_in_file(text, environment)
+                                                       : from_working_directory(text));
+  }
+  CACHECTL_TRY(assign(settings, option, value));
+  settings.origins[index_of(option)] = std::move(origin);
+  return {};
+}
+
+/// Whether the TOML type can stand for the option's type. An integer passes as a
+/// duration so that the parser can say which unit to add.
+bool fits(Type type, TomlKind kind) {
+  if (type == Type::boolean) return kind == TomlKind::boolean;
+  if (kind == TomlKind::string) return true;
+  const bool number = type == Type::duration || type == Type::size || type == Type::integer;
+  return number && kind == TomlKind::integer;
+}
+
+tl::unexpected<Error> refuse_unknown(const TomlEntry& entry, const std::string& place) {
+  if (entry.kind == TomlKind::table) {
+    return fail(Errc::config, place + "unknown section '" + entry.key + '\'',
+                did_you_mean(nearest_section(entry.key)));
+  }
+  return fail(Errc::config, place + "unknown key '" + entry.key + '\'',
+              did_you_mean(nearest_option(entry.key)));
+}
+
+Result<void> apply_entry(Settings& settings, const TomlEntry& entry, const std::string& path,
+                         const Environment& environment) {
+  const std::string place = printable(path) + ':' + std::to_string(entry.line) + ": ";
+  const Option* option = find_option(entry.key);
+  if (option == nullptr && is_section(entry.key)) {
+    if (entry.kind == TomlKind::table) return {};
+    return fail(Errc::config, place + '\'' + entry.key + "' is a section, not a key",
+                "write [" + entry.key + ']');
+  }
+  if (option == nullptr) return refuse_unknown(entry, place);
+  if (!fits(option->type, entry.kind)) {
+    return fail(Errc::config, place + entry.key + ": expected " + expectation(*option) +
+                                  ", found " + std::string(describe(entry.kind)));
+  }
+  auto done = set(settings, *option, entry.text, {Layer::file, path, entry.line}, environment);
+  if (!done) return blame(std::move(done).error(), place + entry.key, Errc::config);
+  return {};
+}
+
+Result<void> apply_file(Settings& settings, const FileText& file, const Environment& environment) {
+  CACHECTL_ASSIGN(const auto entries, parse_toml(file.text, printable(file.path)));
+  for (const TomlEntry& entry : entries) {
+    CACHECTL_TRY(apply_entry(settings, entry, file.path, environment));
+  }
+  settings.files.push_back(file.path);
+  return {};
+}
+
+Result<void> apply_environment(Settings& settings, const Environment& environment) {
+  for (const Option& option : options()) {
+    const std::string_view text = variable(environment, option.environment);
+    if (text.empty()) continue;
+    auto done =
+        set(settings, option, text, {Layer::environment, option.environment, 0}, environment);
+    if (!done) return blame(std::move(done).error(), option.environment, Errc::config);
+  }
+  return {};
+}
+
+Result<void> apply_flags(Settings& settings, const Flags& flags, const Environment& environment) {
+  for (const Override& given : flags.overrides) {
+    const Option* option = find_option(given.key);
+    if (option == nullptr) {
+      return fail(Errc::usage, given.flag + ": unknown option " + quoted(given.key),
+                  did_you_mean(nearest_option(given.key)));
+    }
+    auto done = set(settings, *option, given.value, {Layer::flag, given.flag, 0}, environment);
+    if (!done) return blame(std::move(done).error(), given.flag, Errc::usage);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string Origin::describe() const {
+  switch (layer) {
+    case Layer::defaults:
+      return "default";
+    case Layer::file:
+      return name + ':' + std::to_string(line);
+    case Layer::environment:
+      return "environment " + name;
+    case Layer::flag:
+      return "flag " + name;
+  }
+  return {};
+}
+
+Settings::Settings() {
+  for (const Option& option : options()) {
+    if (option.type == Type::path) continue;
+    // A default that does not parse would be a bug of the table; a test reads them all.
+    static_cast<void>(assign(*this, option, option.default_text));
+  }
+}
+
+std::string Settings::text_of(const Option& option) const { return value_text(*this, option); }
+
+Result<Settings> load(const Flags& flags, const Environment& environment,
+                      const std::string& system) {
+  Settings settings;
+  settings.root = xdg_directory(environment, "XDG_CACHE_HOME", ".cache").value_or(std::string());
+  CACHECTL_ASSIGN(const auto of_system, read_if_exists(system));
+  if (of_system) CACHECTL_TRY(apply_file(settings, *of_system, environment));
+  CACHECTL_ASSIGN(const auto of_user, read_user_file(flags.config_file, environment));
+  if (of_user) CACHECTL_TRY(apply_file(settings, *of_user, environment));
+  CACHECTL_TRY(apply_environment(settings, environment));
+  CACHECTL_TRY(apply_flags(settings, flags, environment));
+  return settings;
+}
+
+Result<void> check_file(const std::string& path, const Environment& environment) {
+  CACHECTL_ASSIGN(const auto file, read_named_file(path));
+  Settings scratch;
+  return apply_file(scratch, file, environment);
+}
+
+Result<std::string> resolve_root(const Settings& settings) {
+  if (!settings.root.empty()) return settings.root;
+  return fail(Errc::config, "no cache directory: neither HOME nor XDG_CACHE_HOME is set",
+              "name one with --root or CACHECTL_ROOT");
+}
+
+}  // namespace cachectl::config
