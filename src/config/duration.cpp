@@ -58,6 +58,13 @@ tl::unexpected<Error> refuse_too_long(std::string_view text) {
   return refuse(text, "is too long for a duration", "write never");
 }
 
+/// A number without a unit. After "1h" the next smaller unit is meant, else seconds.
+tl::unexpected<Error> refuse_bare(std::string_view text, std::size_t next) {
+  if (next >= units.size()) return refuse(text, "has no unit at its end");
+  const std::string_view unit = next == 0 ? "s" : units[next].name;
+  return refuse(text, "has no unit", "write " + std::string(text) + std::string(unit));
+}
+
 /// total += count * unit; false when the sum would reach `never`.
 bool add(std::uint64_t& total, std::string_view count, std::uint64_t unit) {
   std::uint64_t value = 0;
@@ -104,7 +111,7 @@ Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
     const std::string_view count = take(rest, true);
     const std::string_view name = take(rest, false);
     if (count.empty()) return refuse(text, "is not a duration");
-    if (name.empty()) return refuse(text, "has no unit", "write " + std::string(text) + 's');
+    if (name.empty()) return refuse_bare(text, smallest);
     const std::size_t unit = find_unit(name);
     if (unit == units.size()) return refuse(text, "is not a duration");
     if (unit < smallest) return refuse(text, "does not go from the largest unit to the smallest");

@@ -31,7 +31,7 @@ lock::Fd open_for_reading(const char* path, int flags) {
 }
 
 Error unreadable(const std::string& path, int error) {
-  Error failure = system_error(printable(path), error);
+  Error failure = system_error("configuration file " + printable(path), error);
   failure.code = Errc::config;
   return failure;
 }
@@ -106,7 +106,7 @@ std::optional<std::string> named_file(const std::optional<std::string>& named,
 Result<FileText> read_named_file(const std::string& path) {
   const lock::Fd file = open_for_reading(path.c_str(), 0);
   if (!file.valid()) {
-    return fail(unreadable(path.empty() ? "configuration file ''" : path, errno));
+    return fail(unreadable(path.empty() ? "''" : path, errno));
   }
   return read_text(file, path);
 }

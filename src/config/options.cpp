@@ -59,6 +59,16 @@ std::string_view name_of(std::string_view key) {
   return dot == std::string_view::npos ? key : key.substr(dot + 1);
 }
 
+std::vector<std::string_view> choices_of(const Option& option) {
+  std::vector<std::string_view> choices;
+  for (std::string_view rest = option.choices; !rest.empty();) {
+    const std::size_t bar = rest.find('|');
+    choices.push_back(rest.substr(0, bar));
+    rest.remove_prefix(bar == std::string_view::npos ? rest.size() : bar + 1);
+  }
+  return choices;
+}
+
 bool is_section(std::string_view name) {
   return std::any_of(table.begin(), table.end(), [name](const Option& option) {
     return !name.empty() && section_of(option.key) == name;
@@ -69,11 +79,13 @@ std::optional<std::string> nearest_option(std::string_view key) {
   std::array<std::string_view, option_count> keys;
   std::transform(table.begin(), table.end(), keys.begin(), [](const Option& o) { return o.key; });
   if (auto guess = nearest(key, keys)) return guess;
-  // Right name, wrong or missing section.
-  for (const std::string_view known : keys) {
-    if (name_of(known) == name_of(key)) return std::string(known);
-  }
-  return std::nullopt;
+  // The name without its section, or in a wrong one.
+  std::array<std::string_view, option_count> names;
+  std::transform(keys.begin(), keys.end(), names.begin(), name_of);
+  const auto guess = nearest(name_of(key), names);
+  if (!guess) return std::nullopt;
+  const auto* found = std::find(names.begin(), names.end(), *guess);
+  return std::string(keys[static_cast<std::size_t>(found - names.begin())]);
 }
 
 std::optional<std::string> nearest_section(std::string_view name) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 namespace cachectl::config {
 
@@ -52,6 +53,9 @@ inline constexpr std::size_t option_count = 10;
 
 /// "ttl" of "run.ttl".
 [[nodiscard]] std::string_view name_of(std::string_view key);
+
+/// "full" and "none" of "full|none"; empty for an option that is no choice.
+[[nodiscard]] std::vector<std::string_view> choices_of(const Option& option);
 
 /// Whether some option lives in this section.
 [[nodiscard]] bool is_section(std::string_view name);

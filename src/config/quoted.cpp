@@ -11,7 +11,7 @@ constexpr std::size_t longest = 80;
 std::string printable(std::string_view text) {
   constexpr std::string_view hex = "0123456789abcdef";
   std::string shown;
-  for (const char c : text.substr(0, longest)) {
+  for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte >= 0x20 && byte != 0x7f) {
       shown += c;
@@ -21,10 +21,12 @@ std::string printable(std::string_view text) {
       shown += hex[byte & 0xfU];
     }
   }
-  if (text.size() > longest) shown += "...";
   return shown;
 }
 
-std::string quoted(std::string_view text) { return '\'' + printable(text) + '\''; }
+std::string quoted(std::string_view text) {
+  const std::string_view rest = text.size() > longest ? "..." : "";
+  return '\'' + printable(text.substr(0, longest)) + std::string(rest) + '\'';
+}
 
 }  // namespace cachectl::config

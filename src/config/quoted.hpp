@@ -10,7 +10,7 @@ namespace cachectl::config {
 /// to the terminal but words) and cut after 80 bytes.
 [[nodiscard]] std::string quoted(std::string_view text);
 
-/// The same without the quotes.
+/// The same in full and without the quotes: for paths and keys.
 [[nodiscard]] std::string printable(std::string_view text);
 
 }  // namespace cachectl::config

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view prefixes = "KMGT";
 constexpr std::string_view size_examples =
-    "write bytes such as 512, 10K, 5M, 2G or 1T (powers of 1024), or unlimited";
+    "write bytes or powers of 1024 such as 512, 10K, 5M, 2G, 1T, or unlimited";
 constexpr std::string_view count_examples = "write a whole number or unlimited";
 
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -32,7 +32,7 @@ unsigned shift_of(std::string_view suffix) {
   return static_cast<unsigned>(index + 1) * 10;
 }
 
-/// The number that `digits` spells; nullopt-like `unlimited` when it does not fit.
+/// The number that `digits` spells; `unlimited` when it does not fit.
 std::uint64_t number_of(std::string_view digits) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);

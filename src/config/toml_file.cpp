@@ -1,6 +1,7 @@
 #include "src/config/toml_file.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 // The distribution's CMake target asks for the shared library; one more library to load
@@ -63,6 +64,36 @@ void list(const toml::table& table, const std::string& prefix, std::vector<TomlE
   }
 }
 
+// The parser and the destructors of toml++ recurse once for each dot of a key, without a limit.
+constexpr std::size_t most_dots = 1024;
+
+/// The dots of all lines but whole-line comments.
+std::size_t count_dots(std::string_view text) {
+  std::size_t dots = 0;
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    const std::size_t first = line.find_first_not_of(" \t");
+    if (first == std::string_view::npos || line[first] == '#') continue;
+    dots += static_cast<std::size_t>(std::count(line.begin(), line.end(), '.'));
+  }
+  return dots;
+}
+
+tl::unexpected<Error> refuse(const toml::parse_error& error, std::string_view path) {
+  const std::string_view why = error.description();
+  // What an unquoted 30s, 10M, full or ~/cache runs into.
+  const bool value = why.find("integer") != std::string_view::npos ||
+                     why.find("value") != std::string_view::npos ||
+                     why.find("boolean") != std::string_view::npos ||
+                     why.find("floating") != std::string_view::npos;
+  return fail(Errc::config,
+              std::string(path) + ':' + std::to_string(error.source().begin.line) +
+                  ": not TOML: " + printable(why),
+              value ? "text values stand in quotes: \"30s\"" : "");
+}
+
 }  // namespace
 
 std::string_view describe(TomlKind kind) {
@@ -86,12 +117,11 @@ std::string_view describe(TomlKind kind) {
 }
 
 Result<std::vector<TomlEntry>> parse_toml(std::string_view text, std::string_view path) {
-  const toml::parse_result parsed = toml::parse(text);
-  if (!parsed) {
-    const toml::parse_error& error = parsed.error();
-    return fail(Errc::config, std::string(path) + ':' + std::to_string(error.source().begin.line) +
-                                  ": " + std::string(error.description()));
+  if (count_dots(text) > most_dots) {
+    return fail(Errc::config, std::string(path) + ": too many dots for a configuration file");
   }
+  const toml::parse_result parsed = toml::parse(text);
+  if (!parsed) return refuse(parsed.error(), path);
   std::vector<TomlEntry> entries;
   list(parsed.table(), {}, entries);
   std::stable_sort(entries.begin(), entries.end(),

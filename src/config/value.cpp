@@ -18,16 +18,6 @@ namespace cachectl::config {
 
 namespace {
 
-std::vector<std::string_view> choices_of(const Option& option) {
-  std::vector<std::string_view> choices;
-  for (std::string_view rest = option.choices; !rest.empty();) {
-    const std::size_t bar = rest.find('|');
-    choices.push_back(rest.substr(0, bar));
-    rest.remove_prefix(bar == std::string_view::npos ? rest.size() : bar + 1);
-  }
-  return choices;
-}
-
 /// "full or none".
 std::string spelled(const std::vector<std::string_view>& choices) {
   std::string text;

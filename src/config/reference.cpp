@@ -1,0 +1,127 @@
+#include "src/config/reference.hpp"
+
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <iterator>
+#include <string_view>
+
+#include "src/config/options.hpp"
+#include "src/config/value.hpp"
+
+namespace cachectl::config {
+
+namespace {
+
+constexpr std::string_view example_opening =
+    R"(# cachectl.toml: the configuration of cachectl.
+#
+# The first of these files is read: --config FILE, $CACHECTL_CONFIG, ./cachectl.toml,
+# $XDG_CONFIG_HOME/cachectl/cachectl.toml (by default ~/.config/cachectl/cachectl.toml).
+# What it does not say comes from /etc/cachectl/cachectl.toml, then from the defaults.
+# The environment and the flags of a command come before all files.
+#
+# Lines that start with # and a name show the defaults: remove the # and change the value.
+# Durations: "500ms", "30s", "5m", "1h30m", "2d", "never".
+# Sizes: 512, "10K", "5M", "2G", "1T" (powers of 1024), "unlimited".
+)";
+
+constexpr std::string_view page_opening =
+    R"(# Configuration
+
+<!-- Generated from the table in src/config/options.cpp; a test compares the two. -->
+
+cachectl needs no configuration. `cachectl config init` writes a commented file to start
+from, the same as `cachectl.toml.example`; `cachectl config show --origin` prints every
+value and where it comes from; `cachectl config check` tells whether a file is right.
+
+## Layers
+
+The first one that says something about an option wins, option by option:
+
+1. the flags of the command
+2. the environment variables of the table below; an empty one counts as not set
+3. the user's file, which is the first of
+   - `--config FILE`
+   - the file that `$CACHECTL_CONFIG` names
+   - `./cachectl.toml`
+   - `$XDG_CONFIG_HOME/cachectl/cachectl.toml`, by default
+     `$HOME/.config/cachectl/cachectl.toml`
+4. the system's file, `/etc/cachectl/cachectl.toml`
+5. the defaults
+
+A file that was named must exist; the others may be missing. `./cachectl.toml` is refused
+when it belongs to somebody else than you or root, when everybody can write it, or when it
+is not a regular file, because it could choose the cache for you: name it with `--config`
+if you trust it, or pass over it with `--config /dev/null`.
+
+A wrong value, an unknown key or an unknown section is an error in every layer, also where
+another layer overrides it; the message names the line, and the nearest key.
+
+## Options
+
+)";
+
+constexpr std::string_view page_ending =
+    R"(
+The default root is `$XDG_CACHE_HOME/cachectl` where that variable holds an absolute path,
+else `$HOME/.cache/cachectl`.
+
+## Types
+
+| type | in a file | in a variable or a flag |
+| --- | --- | --- |
+| duration | `"500ms"`, `"30s"`, `"5m"`, `"1h30m"`, `"2d"`, `"1w"`, `"never"`, `0`; a number without a unit is refused | the same without quotes |
+| size | `512`, `"10K"`, `"5M"`, `"2G"`, `"1T"`, `"5MiB"`, in powers of 1024, `"unlimited"` | the same without quotes |
+| number | `1000`, `"unlimited"` | the same without quotes |
+| boolean | `true`, `false` | `true`, `false`, `1`, `0` |
+| path | absolute, or `"~/..."` | relative ones start at the working directory |
+| choice | one of the words, in quotes | one of the words |
+)";
+
+/// The default as it stands in a file.
+std::string toml_default(const Option& option) {
+  if (option.type == Type::boolean) return std::string(option.default_text);
+  return fmt::format("\"{}\"", option.default_text);
+}
+
+/// "choice: `full`, `none`".
+std::string type_cell(const Option& option) {
+  std::string cell(type_name(option.type));
+  std::string_view separator = ": ";
+  for (const std::string_view choice : choices_of(option)) {
+    fmt::format_to(std::back_inserter(cell), "{}`{}`", separator, choice);
+    separator = ", ";
+  }
+  return cell;
+}
+
+}  // namespace
+
+std::string example_toml() {
+  std::string text(example_opening);
+  std::string_view section;
+  for (const Option& option : options()) {
+    text += '\n';
+    if (section_of(option.key) != section) {
+      section = section_of(option.key);
+      fmt::format_to(std::back_inserter(text), "[{}]\n", section);
+    }
+    fmt::format_to(std::back_inserter(text), "# {}\n#{} = {}\n", option.doc, name_of(option.key),
+                   toml_default(option));
+  }
+  return text;
+}
+
+std::string reference_markdown() {
+  std::string text(page_opening);
+  text += "| option | type | default | environment | meaning |\n| --- | --- | --- | --- | --- |\n";
+  for (const Option& option : options()) {
+    fmt::format_to(std::back_inserter(text), "| `{}` | {} | `{}` | `{}` | {} |\n", option.key,
+                   type_cell(option), option.default_text, option.environment, option.doc);
+  }
+  text += page_ending;
+  return text;
+}
+
+}  // namespace cachectl::config
