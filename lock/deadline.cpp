@@ -74,7 +74,7 @@ InterruptAt::InterruptAt(const Deadline& deadline) {
 }
 
 InterruptAt::~InterruptAt() {
-  if (timer_ != nullptr) ::timer_delete(timer_);
+  if (timer_) ::timer_delete(*timer_);
 }
 
 }  // namespace cachectl::lock

@@ -48,7 +48,7 @@ class InterruptAt {
 
  private:
   bool armed_ = false;
-  void* timer_ = nullptr;
+  std::optional<void*> timer_;  // a timer_t; the first one of a process is null
 };
 
 }  // namespace cachectl::lock
