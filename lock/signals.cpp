@@ -15,7 +15,10 @@ sigset_t trapped_signals() {
   sigset_t set;
   ::sigemptyset(&set);
   for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2}) {
-    ::sigaddset(&set, signal);
+    // A blocked signal is queued even if it is ignored: do not block that one.
+    struct sigaction action {};
+    ::sigaction(signal, nullptr, &action);
+    if (action.sa_handler != SIG_IGN) ::sigaddset(&set, signal);
   }
   return set;
 }
