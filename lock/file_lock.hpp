@@ -11,7 +11,7 @@
 //   boost  boost::interprocess::file_lock (a POSIX record lock) with a registry for
 //          the threads of the process. Portable, and weaker where `backend` says so:
 //          it locks the whole file whatever range is asked for, a timed wait polls,
-//          and closing any other descriptor of the file in the process drops it.
+//          and closing a descriptor of the file that is no FileLock's drops it.
 //
 // Both exclude each other across processes on the same file. Neither excludes
 // flock(2). A lock is never broken by age or by a note: who holds it is decided by
@@ -45,7 +45,7 @@ struct Range {
 struct Backend {
   std::string_view name;
   bool ranges;          ///< different ranges of one file are independent
-  bool survives_close;  ///< closing another descriptor of the file loses no lock
+  bool survives_close;  ///< closing any other descriptor of the file loses no lock
   bool inheritable;     ///< a child that keeps the descriptor shares the lock
 };
 extern const Backend backend;

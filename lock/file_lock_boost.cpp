@@ -3,15 +3,22 @@
 // A POSIX record lock belongs to the process: two threads would both succeed, and
 // closing any descriptor of the file would drop it. So each file has one
 // ProcessLock in a registry; threads exclude each other there, and only the first
-// of them takes the lock of the process. FileLocks share it while they live.
+// of them takes the lock of the process. FileLocks share it while they live, and
+// hand it their descriptors to close, which it does when nobody holds the lock.
+#include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
 #include <boost/interprocess/exceptions.hpp>
 #include <boost/interprocess/sync/file_lock.hpp>
 
 #include <condition_variable>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "lock/backoff.hpp"
 #include "lock/file_lock.hpp"
@@ -23,13 +30,34 @@ const Backend backend = {
 
 namespace {
 
+bool same_file(int a, int b) {
+  struct stat left {};
+  struct stat right {};
+  return ::fstat(a, &left) == 0 && ::fstat(b, &right) == 0 && left.st_dev == right.st_dev &&
+         left.st_ino == right.st_ino;
+}
+
+/// Boost opens its own descriptor without O_CLOEXEC, and keeps it to itself.
+void close_on_exec_all_of(int file) {
+  DIR* all = ::opendir("/dev/fd");
+  if (all == nullptr) return;
+  while (const dirent* entry = ::readdir(all)) {
+    const int other = std::atoi(entry->d_name);
+    if (other > STDERR_FILENO && same_file(file, other)) ::fcntl(other, F_SETFD, FD_CLOEXEC);
+  }
+  ::closedir(all);
+}
+
 /// The lock of this process on one file.
 ///
 ///   free --take--> changing --got--> shared by n threads | exclusive --release--> free
 ///                     `--deadline--> free
 class ProcessLock {
  public:
-  explicit ProcessLock(const std::string& path) : file_(path.c_str()) {}
+  /// By descriptor and not by path: the path may name another file by now.
+  explicit ProcessLock(int file) : file_(("/dev/fd/" + std::to_string(file)).c_str()) {
+    close_on_exec_all_of(file);
+  }
 
   bool acquire(Mode mode, const Deadline& deadline) {
     std::unique_lock guard(mutex_);
@@ -54,6 +82,7 @@ class ProcessLock {
     changing_ = false;
     if (got && mode == Mode::shared) sharers_ = 1;
     if (got && mode == Mode::exclusive) exclusive_ = true;
+    if (!got) retired_.clear();
     changed_.notify_all();
     return got;
   }
@@ -66,7 +95,18 @@ class ProcessLock {
     } else if (--sharers_ == 0) {
       file_.unlock_sharable();
     }
+    if (sharers_ == 0) retired_.clear();
     changed_.notify_all();
+  }
+
+  /// Closes a descriptor of the file as soon as that takes the lock from nobody.
+  void retire(Fd descriptor) {
+    const std::lock_guard guard(mutex_);
+    if (changing_ || exclusive_ || sharers_ > 0) {
+      retired_.push_back(std::move(descriptor));
+    } else {
+      descriptor.reset();  // under the mutex: nobody begins to lock meanwhile
+    }
   }
 
  private:
@@ -85,28 +125,55 @@ class ProcessLock {
   int sharers_ = 0;
   bool exclusive_ = false;
   bool changing_ = false;
+  std::vector<Fd> retired_;
 };
 
-using FileId = std::pair<dev_t, ino_t>;
-
-/// The one ProcessLock of a file in this process; made on first use, gone with its
+/// The one ProcessLock of each file in this process; made on first use, gone with its
 /// last user.
-std::shared_ptr<ProcessLock> process_lock_of(int descriptor) {
-  static std::mutex mutex;
-  static std::map<FileId, std::weak_ptr<ProcessLock>> registry;
-  struct stat status {};
-  ::fstat(descriptor, &status);
-  const std::lock_guard guard(mutex);
-  std::erase_if(registry, [](const auto& item) { return item.second.expired(); });
-  auto& slot = registry[{status.st_dev, status.st_ino}];
-  auto existing = slot.lock();
-  if (!existing) {
-    // By descriptor and not by path: the path may name another file by now.
-    existing = std::make_shared<ProcessLock>("/dev/fd/" + std::to_string(descriptor));
-    slot = existing;
+class Registry {
+ public:
+  static Registry& instance() {
+    static Registry registry;
+    return registry;
   }
-  return existing;
-}
+
+  std::shared_ptr<ProcessLock> process_lock_of(int descriptor) {
+    const std::lock_guard guard(mutex_);
+    std::erase_if(locks_, [](const auto& item) { return item.second.expired(); });
+    auto& slot = locks_[id_of(descriptor)];
+    auto existing = slot.lock();
+    if (!existing) {
+      existing = std::make_shared<ProcessLock>(descriptor);
+      slot = existing;
+    }
+    return existing;
+  }
+
+  /// Closes the descriptor without taking the lock from another thread.
+  void close(Fd descriptor) {
+    if (!descriptor.valid()) return;
+    const std::lock_guard guard(mutex_);
+    const auto entry = locks_.find(id_of(descriptor.get()));
+    const auto existing = entry == locks_.end() ? nullptr : entry->second.lock();
+    if (existing) {
+      existing->retire(std::move(descriptor));
+    } else {
+      descriptor.reset();  // under the mutex: nobody begins to lock meanwhile
+    }
+  }
+
+ private:
+  using FileId = std::pair<dev_t, ino_t>;
+
+  static FileId id_of(int descriptor) {
+    struct stat status {};
+    ::fstat(descriptor, &status);
+    return {status.st_dev, status.st_ino};
+  }
+
+  std::mutex mutex_;
+  std::map<FileId, std::weak_ptr<ProcessLock>> locks_;
+};
 
 }  // namespace
 
@@ -126,6 +193,7 @@ FileLock::FileLock(Fd file, std::string path)
 FileLock::FileLock(FileLock&&) noexcept = default;
 FileLock& FileLock::operator=(FileLock&& other) noexcept {
   if (impl_) impl_->release_all();
+  Registry::instance().close(std::move(file_));
   file_ = std::move(other.file_);
   path_ = std::move(other.path_);
   impl_ = std::move(other.impl_);
@@ -133,11 +201,12 @@ FileLock& FileLock::operator=(FileLock&& other) noexcept {
 }
 FileLock::~FileLock() {
   if (impl_) impl_->release_all();
+  Registry::instance().close(std::move(file_));
 }
 
 Result<bool> FileLock::lock(Range, Mode mode, const Deadline& deadline) try {
   if (impl_->held > 0) return true;
-  if (!impl_->process_lock) impl_->process_lock = process_lock_of(file_.get());
+  if (!impl_->process_lock) impl_->process_lock = Registry::instance().process_lock_of(file_.get());
   if (!impl_->process_lock->acquire(mode, deadline)) return false;
   impl_->held = 1;
   impl_->mode = mode;

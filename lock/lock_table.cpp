@@ -226,10 +226,12 @@ Result<std::optional<HeldLock>> LockTable::acquire(Slot slot, Mode mode, const D
 }
 
 std::optional<OwnerNote> LockTable::owner(Slot slot) const {
-  const auto file = directory_->open_file(name_, O_RDONLY);
-  if (!file) return std::nullopt;
-  auto note = read_note(file->get(), slot.note_slot(), slot.id());
-  const auto whole = slot.is_whole() ? std::nullopt : read_note(file->get(), 0, 0);
+  auto opened = directory_->open_file(name_, O_RDONLY);
+  if (!opened) return std::nullopt;
+  // A FileLock closes it without harm to what this process holds, on each backend.
+  const FileLock file(std::move(*opened), directory_->path_of(name_));
+  auto note = read_note(file.descriptor(), slot.note_slot(), slot.id());
+  const auto whole = slot.is_whole() ? std::nullopt : read_note(file.descriptor(), 0, 0);
   // Either may be left over; the one who lives and came last is the better guess.
   const auto lives = [](const std::optional<OwnerNote>& who) {
     return who && liveness(who->process) != Liveness::gone;
@@ -239,7 +241,7 @@ std::optional<OwnerNote> LockTable::owner(Slot slot) const {
     // Any holder of a name keeps the whole table from us.
     for (std::uint64_t other = 1; other < kNoteSlots; ++other) {
       std::array<char, OwnerNote::kSlotSize> line;
-      const auto got = read_full_at(file->get(), std::as_writable_bytes(std::span(line)),
+      const auto got = read_full_at(file.descriptor(), std::as_writable_bytes(std::span(line)),
                                     other * OwnerNote::kSlotSize, name_);
       if (!got || *got != line.size()) break;
       const auto candidate = OwnerNote::decode({line.data(), line.size()});
