@@ -71,7 +71,7 @@ int open_retrying(int base, const std::string& path, int flags, mode_t mode) {
 Error open_error(const std::string& path, int error) {
   auto failure = system_error("open " + path, error);
   if (error == ELOOP || error == EXDEV) {
-    failure.code = Errc::permission;
+    failure.code = Errc::refused;
     failure.message = path + ": is or passes through a symbolic link; refused";
     failure.advice = "remove the link, or name the directory that it points to";
   }

@@ -76,6 +76,10 @@ class HeldLock {
 
   void release();
 
+  /// Lets go without releasing: children that share the descriptor keep the lock until
+  /// they have ended; without such children it is free.
+  void leave_to_children() { file_.reset(); }
+
   /// Ok while the lock file that we hold is the one that others lock. Asked right
   /// before a publish, so that a lock that was lost cannot publish.
   [[nodiscard]] Result<void> still_valid() const;

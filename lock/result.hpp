@@ -20,7 +20,8 @@ enum class Errc {
   usage,         ///< the caller passed something that cannot be meant
   config,        ///< a configuration file or environment variable is wrong
   io,            ///< an operation on a file or a pipe failed
-  permission,    ///< not allowed, or refused because it would not be safe
+  permission,    ///< the system does not allow it
+  refused,       ///< we do not do it, because it would not be safe
   read_only,     ///< the cache can be read but not written
   corrupt,       ///< data on disk is damaged
   format,        ///< data on disk is of a version that this program does not know

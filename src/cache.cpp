@@ -1,0 +1,205 @@
+#include "src/cache.hpp"
+
+#include <mutex>
+
+#include "src/store/scan.hpp"
+
+namespace cachectl {
+
+struct Cache::State {
+  CacheOptions options;
+  SystemClock system_clock;
+  std::mutex mutex;  // guards the creation of root
+  std::unique_ptr<store::Root> root;
+
+  /// Null where there is none yet. Once set it stays.
+  const store::Root* existing() {
+    const std::lock_guard guard(mutex);
+    return root.get();
+  }
+};
+
+Result<Cache> Cache::open(CacheOptions options) {
+  auto state = std::make_shared<State>();
+  CACHECTL_ASSIGN(auto root, store::Root::open(options.root, options.sharing, options.outer));
+  if (root) state->root = std::make_unique<store::Root>(std::move(*root));
+  state->options = std::move(options);
+  if (state->options.clock == nullptr) state->options.clock = &state->system_clock;
+  return Cache(std::move(state));
+}
+
+Result<const store::Root*> Cache::ensure_root() const {
+  const std::lock_guard guard(state_->mutex);
+  if (!state_->root) {
+    const auto& options = state_->options;
+    CACHECTL_ASSIGN(auto root,
+                    store::Root::open_or_create(options.root, options.sharing, options.outer));
+    state_->root = std::make_unique<store::Root>(std::move(root));
+  }
+  return state_->root.get();
+}
+
+const std::string& Cache::path() const { return state_->options.root; }
+const Clock& Cache::clock() const { return *state_->options.clock; }
+bool Cache::exists() const { return state_->existing() != nullptr; }
+
+void Cache::warn(const Error& what) const {
+  if (state_->options.warn) state_->options.warn(what);
+}
+
+Result<std::optional<store::Entry>> Cache::get(const Key& key) const {
+  CACHECTL_ASSIGN(auto lookup, inspect(key));
+  if (lookup.defect) warn(*lookup.defect);
+  if (!lookup.entry || !store::is_fresh(lookup.entry->header(), clock().now())) {
+    return std::optional<store::Entry>();
+  }
+  auto verified = lookup.entry->verify();
+  if (verified) return std::move(lookup.entry);
+  if (verified.error().code != Errc::corrupt) return fail(std::move(verified).error());
+  warn(verified.error());
+  return std::optional<store::Entry>();
+}
+
+Result<store::Lookup> Cache::inspect(const Key& key) const {
+  const auto* root = state_->existing();
+  if (root == nullptr) return store::Lookup{};
+  return store::find(*root, key);
+}
+
+Result<std::optional<store::Generation>> Cache::set(const Key& key, lock::Bytes value,
+                                                    const SetPolicy& policy) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root, key));
+  CACHECTL_TRY(writer.append_output(value));
+  return publish(std::move(writer), *root, key, policy);
+}
+
+Result<std::optional<store::Generation>> Cache::set_from(const Key& key, int descriptor,
+                                                         std::string_view name,
+                                                         const SetPolicy& policy) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root, key));
+  std::vector<std::byte> block(128 * 1024);
+  while (true) {
+    CACHECTL_ASSIGN(const std::size_t got, lock::read_some(descriptor, block, name));
+    if (got == 0) break;
+    CACHECTL_TRY(writer.append_output(lock::Bytes(block).first(got)));
+  }
+  return publish(std::move(writer), *root, key, policy);
+}
+
+Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writer,
+                                                        const store::Root& root, const Key& key,
+                                                        const SetPolicy& policy) const {
+  CACHECTL_ASSIGN(const auto held, lock(&key, lock::Mode::exclusive, policy.deadline,
+                                        "cachectl set " + key.printable()));
+  CACHECTL_ASSIGN(auto previous, store::find(root, key));
+  const auto now = clock().now();
+  if (policy.if_absent && previous.entry && store::is_fresh(previous.entry->header(), now) &&
+      previous.entry->verify()) {
+    return std::optional<store::Generation>();
+  }
+  store::RecordHeader header;
+  header.generation =
+      store::next_generation(previous.entry ? previous.entry->header().generation : 0, now);
+  header.created = now;
+  header.expires = later(now, policy.ttl);
+  CACHECTL_TRY(held.still_valid());
+  CACHECTL_TRY(writer.publish(header, store::Place::entry, policy.durability));
+  return std::optional(header.generation);
+}
+
+Result<bool> Cache::remove_hash(const store::Root& root, const KeyHash& hash, std::string_view what,
+                                const WritePolicy& policy) const {
+  const auto slot = store::slot_of(hash);
+  CACHECTL_ASSIGN(const auto held, root.locks().acquire(slot, lock::Mode::exclusive,
+                                                        policy.deadline, "cachectl delete"));
+  if (!held) return fail(store::gave_up_waiting(root, slot, what, clock()));
+  return store::remove(root, hash, policy.durability);
+}
+
+Result<bool> Cache::remove(const Key& key, const WritePolicy& policy) const {
+  const auto* root = state_->existing();
+  if (root == nullptr) return false;
+  // Nothing there: no lock is needed to know that, not even a writable cache.
+  const auto name = store::entry_name(key.hash());
+  CACHECTL_ASSIGN(const auto status, root->directory().status(name.path()));
+  if (!status) return false;
+  return remove_hash(*root, key.hash(), "'" + key.printable() + "'", policy);
+}
+
+Result<std::uint64_t> Cache::remove_if(const std::function<bool(std::string_view)>& wanted,
+                                       const WritePolicy& policy) const {
+  const auto* root = state_->existing();
+  std::uint64_t count = 0;
+  if (root == nullptr) return count;
+  CACHECTL_TRY(store::each_entry(
+      *root, 0, [&](const lock::Directory& in, const std::string& name) -> Result<bool> {
+        KeyHash hash;
+        if (!store::hash_of_entry(in, name, hash)) return true;
+        CACHECTL_ASSIGN(const auto found,
+                        store::open_record(in, name, nullptr, store::Want::header));
+        // A damaged record has no key that could be asked for.
+        if (!found.entry || !wanted(found.entry->key())) return true;
+        CACHECTL_ASSIGN(const bool removed,
+                        remove_hash(*root, hash, "'" + escaped(found.entry->key()) + "'", policy));
+        count += removed ? 1 : 0;
+        return true;
+      }));
+  return count;
+}
+
+Result<refresh::RunResult> Cache::run(const Key& key, const refresh::Source& source,
+                                      const refresh::RunPolicy& policy,
+                                      const refresh::Sink& sink) const {
+  const refresh::Warn tell = [this](const Error& what) { warn(what); };
+  const auto* root = state_->existing();
+  if (root == nullptr) {
+    auto created = ensure_root();
+    if (!created &&
+        (created.error().code == Errc::read_only || created.error().code == Errc::permission)) {
+      tell(std::move(created).error().within("there is no cache, running uncached"));
+      return refresh::run_uncached(source, policy, sink);
+    }
+    if (!created) return fail(std::move(created).error());
+    root = *created;
+  }
+  return refresh::Coalescer(*root, clock(), tell).run(key, source, policy, sink);
+}
+
+Result<lock::HeldLock> Cache::lock(const Key* key, lock::Mode mode, const lock::Deadline& deadline,
+                                   std::string_view command) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  const auto slot = key != nullptr ? store::slot_of(key->hash()) : lock::Slot::whole();
+  CACHECTL_ASSIGN(auto held, root->locks().acquire(slot, mode, deadline, command));
+  if (held) return std::move(*held);
+  const auto what = key != nullptr ? "'" + key->printable() + "'" : "the whole cache " + path();
+  return fail(store::gave_up_waiting(*root, slot, what, clock()));
+}
+
+Result<void> Cache::list(const std::function<void(const Listed&)>& row) const {
+  const auto* root = state_->existing();
+  if (root == nullptr) return {};
+  CACHECTL_TRY(store::each_entry(
+      *root, 0, [&](const lock::Directory& in, const std::string& name) -> Result<bool> {
+        KeyHash hash;
+        if (!store::hash_of_entry(in, name, hash)) return true;
+        auto found = store::open_record(in, name, nullptr, store::Want::header);
+        if (!found) {
+          warn(found.error());
+          return true;
+        }
+        if (found->defect) warn(*found->defect);
+        if (found->entry) row({std::string(found->entry->key()), found->entry->header()});
+        return true;
+      }));
+  return {};
+}
+
+Result<store::GcReport> Cache::collect(const store::GcPolicy& policy) const {
+  const auto* root = state_->existing();
+  if (root == nullptr) return store::GcReport{};
+  return store::collect(*root, clock(), policy);
+}
+
+}  // namespace cachectl

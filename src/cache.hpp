@@ -1,0 +1,125 @@
+// Cache: one cache directory, as a C++ program uses it. The command line is a thin
+// adapter over this class: whatever a subcommand does, a program can do.
+//
+//   CacheOptions options;
+//   options.root = "/var/cache/prices";
+//   auto cache = Cache::open(std::move(options));
+//   auto key = Key::from("prices");
+//   auto entry = cache->get(*key);                 // lock-free
+//   cache->set(*key, lock::bytes_of("42"), {});    // durable when it returns
+//   cache->run(*key, {{"curl", "-fsS", url}}, {}, {STDOUT_FILENO, STDERR_FILENO});
+//
+// Guarantees
+//   - get never blocks on a writer and never returns a partial or damaged value.
+//   - A publish (set, run) that returns ok with Durability::full survives a power loss.
+//   - Of all who run a key at once, in all processes and threads, one runs the source.
+//   - A process that dies at any point leaves a cache that the next call uses.
+//
+// Reading never creates the directory; writing does. All calls may come from several
+// threads and processes at once. Ownership: results own what they refer to; `options`
+// may hold a clock, which must outlive the Cache.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/clock.hpp"
+#include "src/refresh/coalesce.hpp"
+#include "src/store/gc.hpp"
+#include "src/store/store.hpp"
+
+namespace cachectl {
+
+struct CacheOptions {
+  std::string root;  ///< absolute
+  store::Sharing sharing = store::Sharing::owner_only;
+  lock::OuterLocks outer;        ///< locks handed down by a parent process
+  const Clock* clock = nullptr;  ///< null: the system's
+  refresh::Warn warn;            ///< told of damaged records and the like; may be empty
+};
+
+struct WritePolicy {
+  lock::Deadline deadline = lock::Deadline::never();  ///< of the wait for the key's lock
+  lock::Durability durability = lock::Durability::full;
+};
+
+struct SetPolicy : WritePolicy {
+  std::chrono::nanoseconds ttl = std::chrono::nanoseconds::max();  ///< max: never expires
+  bool if_absent = false;  ///< keep a fresh value that is there
+};
+
+/// One row of a listing.
+struct Listed {
+  std::string key;
+  store::RecordHeader header;
+};
+
+class Cache {
+ public:
+  /// Opens the directory if it is there. Errc::refused when it is not safe to use;
+  /// Errc::format when a later version made it.
+  [[nodiscard]] static Result<Cache> open(CacheOptions options);
+
+  /// The fresh value of a key, verified; nullopt: a miss.
+  [[nodiscard]] Result<std::optional<store::Entry>> get(const Key& key) const;
+
+  /// Whatever is stored under a key, fresh or not, not verified.
+  [[nodiscard]] Result<store::Lookup> inspect(const Key& key) const;
+
+  /// Publishes a value; nullopt: `if_absent`, and a fresh one was there. The second form
+  /// reads the value from a descriptor to its end, with little memory, before it takes
+  /// the lock: a slow producer keeps nobody waiting.
+  [[nodiscard]] Result<std::optional<store::Generation>> set(const Key& key, lock::Bytes value,
+                                                             const SetPolicy& policy) const;
+  [[nodiscard]] Result<std::optional<store::Generation>> set_from(const Key& key, int descriptor,
+                                                                  std::string_view name,
+                                                                  const SetPolicy& policy) const;
+
+  /// True: there was a record.
+  [[nodiscard]] Result<bool> remove(const Key& key, const WritePolicy& policy) const;
+
+  /// Removes all keys for which `wanted` holds; returns how many.
+  [[nodiscard]] Result<std::uint64_t> remove_if(
+      const std::function<bool(std::string_view key)>& wanted, const WritePolicy& policy) const;
+
+  /// The stored value, or the result of the source; see refresh/coalesce.hpp.
+  [[nodiscard]] Result<refresh::RunResult> run(const Key& key, const refresh::Source& source,
+                                               const refresh::RunPolicy& policy,
+                                               const refresh::Sink& sink) const;
+
+  /// Locks one key, or the whole cache when `key` is null. Errc::timeout after the
+  /// deadline, with who holds it.
+  [[nodiscard]] Result<lock::HeldLock> lock(const Key* key, lock::Mode mode,
+                                            const lock::Deadline& deadline,
+                                            std::string_view command) const;
+
+  /// Calls `row` for each record, in no order; damaged ones are told to `warn`.
+  [[nodiscard]] Result<void> list(const std::function<void(const Listed&)>& row) const;
+
+  /// Nothing to do where there is no directory.
+  [[nodiscard]] Result<store::GcReport> collect(const store::GcPolicy& policy) const;
+
+  [[nodiscard]] const std::string& path() const;
+  [[nodiscard]] const Clock& clock() const;
+  [[nodiscard]] bool exists() const;
+
+ private:
+  struct State;
+  explicit Cache(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  [[nodiscard]] Result<const store::Root*> ensure_root() const;
+  [[nodiscard]] Result<std::optional<store::Generation>> publish(store::RecordWriter writer,
+                                                                 const store::Root& root,
+                                                                 const Key& key,
+                                                                 const SetPolicy& policy) const;
+  [[nodiscard]] Result<bool> remove_hash(const store::Root& root, const KeyHash& hash,
+                                         std::string_view what, const WritePolicy& policy) const;
+  void warn(const Error& what) const;
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace cachectl

@@ -1,0 +1,33 @@
+// The wall clock, passed in so that tests can turn it.
+//
+// Only what is stored uses it (created, expires). Waiting uses lock::Deadline, on a
+// clock that nobody sets.
+#pragma once
+
+#include <chrono>
+
+namespace cachectl {
+
+using WallTime = std::chrono::sys_time<std::chrono::nanoseconds>;
+
+/// The far end of time: never expires. (The year 2262.)
+constexpr WallTime kNever = WallTime::max();
+
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  [[nodiscard]] virtual WallTime now() const = 0;
+};
+
+class SystemClock final : public Clock {
+ public:
+  [[nodiscard]] WallTime now() const override { return std::chrono::system_clock::now(); }
+};
+
+/// now + duration, or kNever where that cannot be represented.
+[[nodiscard]] constexpr WallTime later(WallTime now, std::chrono::nanoseconds duration) {
+  const bool positive = now.time_since_epoch().count() > 0;
+  return positive && duration > kNever - now ? kNever : now + duration;
+}
+
+}  // namespace cachectl

@@ -1,0 +1,112 @@
+#include "src/key.hpp"
+
+#include <xxhash.h>
+
+#include <charconv>
+
+namespace cachectl {
+
+namespace {
+
+constexpr std::string_view kHexDigits = "0123456789abcdef";
+
+void append_hex(std::string& text, std::uint64_t number) {
+  for (int shift = 60; shift >= 0; shift -= 4) text += kHexDigits[number >> shift & 15U];
+}
+
+bool parse_half(std::string_view hex, std::uint64_t& half) {
+  const auto [end, error] = std::from_chars(hex.data(), hex.data() + hex.size(), half, 16);
+  return error == std::errc() && end == hex.data() + hex.size();
+}
+
+}  // namespace
+
+std::string KeyHash::hex() const {
+  std::string text;
+  text.reserve(32);
+  append_hex(text, high);
+  append_hex(text, low);
+  return text;
+}
+
+bool KeyHash::parse(std::string_view hex, KeyHash& hash) {
+  return hex.size() == 32 && hex.find_first_not_of(kHexDigits) == std::string_view::npos &&
+         parse_half(hex.substr(0, 16), hash.high) && parse_half(hex.substr(16), hash.low);
+}
+
+Result<Key> Key::from(std::string bytes) {
+  if (bytes.empty()) return fail(Errc::usage, "the key is empty", "a key has 1 to 4096 bytes");
+  if (bytes.size() > kLongest) {
+    return fail(Errc::usage, "the key has " + std::to_string(bytes.size()) + " bytes",
+                "a key has 1 to 4096 bytes");
+  }
+  const auto hash = XXH3_128bits(bytes.data(), bytes.size());
+  return Key(std::move(bytes), {hash.high64, hash.low64});
+}
+
+std::string Key::printable() const { return escaped(bytes_); }
+
+std::size_t utf8_length(std::string_view bytes) {
+  const auto at = [&](std::size_t index) {
+    return index < bytes.size() ? static_cast<unsigned char>(bytes[index]) : 0U;
+  };
+  const auto follows = [&](std::size_t index, unsigned low = 0x80, unsigned high = 0xBF) {
+    return at(index) >= low && at(index) <= high;
+  };
+  // Table 3-7 of the Unicode Standard, "Well-Formed UTF-8 Byte Sequences".
+  const unsigned first = at(0);
+  if (bytes.empty()) return 0;
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first <= 0xDF) return follows(1) ? 2 : 0;
+  if (first >= 0xE0 && first <= 0xEF) {
+    const unsigned low = first == 0xE0 ? 0xA0 : 0x80;
+    const unsigned high = first == 0xED ? 0x9F : 0xBF;
+    return follows(1, low, high) && follows(2) ? 3 : 0;
+  }
+  if (first >= 0xF0 && first <= 0xF4) {
+    const unsigned low = first == 0xF0 ? 0x90 : 0x80;
+    const unsigned high = first == 0xF4 ? 0x8F : 0xBF;
+    return follows(1, low, high) && follows(2) && follows(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+bool is_utf8(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const auto length = utf8_length(bytes);
+    if (length == 0) return false;
+    bytes.remove_prefix(length);
+  }
+  return true;
+}
+
+std::string escaped(std::string_view bytes) {
+  std::string text;
+  text.reserve(bytes.size());
+  while (!bytes.empty()) {
+    const auto length = utf8_length(bytes);
+    const auto first = static_cast<unsigned char>(bytes[0]);
+    // U+0080 to U+009F are control characters too, and terminals obey some of them.
+    const bool c1 = length == 2 && first == 0xC2 && static_cast<unsigned char>(bytes[1]) < 0xA0;
+    const std::size_t taken = length == 0 ? 1 : length;
+    if (first == '\n') {
+      text += "\\n";
+    } else if (first == '\t') {
+      text += "\\t";
+    } else if (first == '\\') {
+      text += "\\\\";
+    } else if (length == 0 || first < 0x20 || first == 0x7F || c1) {
+      for (const char byte : bytes.substr(0, taken)) {
+        text += "\\x";
+        text += kHexDigits[static_cast<unsigned char>(byte) >> 4U];
+        text += kHexDigits[static_cast<unsigned char>(byte) & 15U];
+      }
+    } else {
+      text += bytes.substr(0, taken);
+    }
+    bytes.remove_prefix(taken);
+  }
+  return text;
+}
+
+}  // namespace cachectl

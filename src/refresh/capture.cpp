@@ -1,0 +1,240 @@
+#include "src/refresh/capture.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <memory>
+
+#include "src/refresh/follower.hpp"
+
+namespace cachectl::refresh {
+
+namespace {
+
+using lock::Bytes;
+
+constexpr std::size_t kBlock = 256 * 1024;
+constexpr int kPipeSize = 1024 * 1024;
+
+struct Pipe {
+  lock::Fd read;
+  lock::Fd write;
+
+  static Result<Pipe> make() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail(system_error("pipe"));
+    ::fcntl(ends[0], F_SETPIPE_SZ, kPipeSize);  // fewer switches; no matter if refused
+    return Pipe{lock::Fd(ends[0]), lock::Fd(ends[1])};
+  }
+};
+
+/// One stream of the source: recorded and followed, or, once that fails, passed on
+/// directly.
+///
+///   recording --failure--> direct --the consumer went away--> draining
+class StreamCapture {
+ public:
+  StreamCapture(int to, std::string name) : to_(to), name_(std::move(name)) {}
+  virtual ~StreamCapture() = default;
+  StreamCapture(const StreamCapture&) = delete;
+  StreamCapture& operator=(const StreamCapture&) = delete;
+
+  void take(Bytes data) {
+    if (!not_recorded_) {
+      if (auto recorded = record(data); !recorded) {
+        not_recorded_ = std::move(recorded).error();
+        stop_following();
+      } else {
+        if (follower_) follower_->advance(data.size());
+        return;
+      }
+    }
+    if (to_ < 0 || not_passed_on_) return;
+    auto written = lock::write_all(to_, data, name_);
+    if (!written) not_passed_on_ = std::move(written).error();
+  }
+
+  /// Waits until the consumer has everything.
+  void stop_following() {
+    if (!follower_) return;
+    auto finished = follower_->finish();
+    if (!finished) not_passed_on_ = std::move(finished).error();
+    follower_.reset();
+  }
+
+  [[nodiscard]] const std::optional<Error>& not_recorded() const { return not_recorded_; }
+  [[nodiscard]] const std::optional<Error>& not_passed_on() const { return not_passed_on_; }
+
+ protected:
+  virtual Result<void> record(Bytes data) = 0;
+  void follow(int from, std::uint64_t offset) {
+    if (to_ >= 0) follower_ = std::make_unique<Follower>(from, offset, to_, name_);
+  }
+  void do_not_record(Error why) { not_recorded_ = std::move(why); }
+
+ private:
+  int to_;
+  std::string name_;
+  std::unique_ptr<Follower> follower_;
+  std::optional<Error> not_recorded_;
+  std::optional<Error> not_passed_on_;
+};
+
+Error nothing_to_record_in() { return {Errc::io, 0, "no record", {}}; }
+
+class OutputCapture final : public StreamCapture {
+ public:
+  OutputCapture(store::RecordWriter* writer, int to)
+      : StreamCapture(to, "standard output"), writer_(writer) {
+    if (writer_ == nullptr) {
+      do_not_record(nothing_to_record_in());
+    } else {
+      follow(writer_->descriptor(), writer_->payload_offset());
+    }
+  }
+
+ private:
+  Result<void> record(Bytes data) override {
+    CACHECTL_TRY(writer_->append_output(data));
+    return writer_->flush();
+  }
+  store::RecordWriter* writer_;
+};
+
+/// Most sources say nothing here: the file is made with the first byte.
+class ErrorCapture final : public StreamCapture {
+ public:
+  ErrorCapture(const store::Root* root, bool recording, int to)
+      : StreamCapture(to, "standard error"), root_(root) {
+    if (!recording) do_not_record(nothing_to_record_in());
+  }
+
+  /// Behind the output, once all of that is known.
+  Result<void> append_to(store::RecordWriter& writer) {
+    std::vector<std::byte> block(size_ > 0 ? kBlock : 0);
+    for (std::uint64_t at = 0; at < size_;) {
+      CACHECTL_ASSIGN(const std::size_t got,
+                      lock::read_full_at(file_->descriptor(), block, at, file_->path()));
+      if (got == 0) return fail(Errc::corrupt, file_->path() + ": cut off");
+      CACHECTL_TRY(writer.append_errors(Bytes(block).first(got)));
+      at += got;
+    }
+    return writer.flush();
+  }
+
+ private:
+  Result<void> record(Bytes data) override {
+    if (!file_) {
+      CACHECTL_ASSIGN(auto staging, root_->writable(store::Root::kStaging));
+      staging_ = std::make_unique<lock::Directory>(std::move(staging));
+      CACHECTL_ASSIGN(auto file, lock::StagedFile::create(*staging_, root_->file_mode()));
+      CACHECTL_TRY(file.make_anonymous());
+      file_ = std::make_unique<lock::StagedFile>(std::move(file));
+      follow(file_->descriptor(), 0);
+    }
+    CACHECTL_TRY(lock::write_all_at(file_->descriptor(), data, size_, file_->path()));
+    size_ += data.size();
+    return {};
+  }
+
+  const store::Root* root_;
+  std::unique_ptr<lock::Directory> staging_;
+  std::unique_ptr<lock::StagedFile> file_;
+  std::uint64_t size_ = 0;
+};
+
+/// Reads once from a pipe into the capture; false at the end.
+bool drain_once(const lock::Fd& pipe, std::span<std::byte> block, StreamCapture& capture) {
+  const auto got = lock::read_some(pipe.get(), block, "pipe");
+  if (!got || *got == 0) return false;
+  capture.take(block.first(*got));
+  return true;
+}
+
+/// Drains both pipes to their ends while passing signals on. Returns the signal that
+/// asked us to end, or 0.
+int drain(Pipe& output, Pipe& errors, OutputCapture& output_capture, ErrorCapture& error_capture,
+          const lock::Child& child, const lock::SignalTrap* trap) {
+  const lock::Fd ended(static_cast<int>(::syscall(SYS_pidfd_open, child.pid(), 0)));
+  std::vector<std::byte> block(kBlock);
+  int request = 0;
+  while (output.read.valid() || errors.read.valid()) {
+    std::array<pollfd, 4> watched{{{output.read.get(), POLLIN, 0},
+                                   {errors.read.get(), POLLIN, 0},
+                                   {trap != nullptr ? trap->descriptor() : -1, POLLIN, 0},
+                                   {request != 0 ? ended.get() : -1, POLLIN, 0}}};
+    if (::poll(watched.data(), watched.size(), -1) < 0) {
+      if (errno == EINTR) continue;
+      break;
+    }
+    if (watched[0].revents != 0 && !drain_once(output.read, block, output_capture)) {
+      output.read.reset();
+    }
+    if (watched[1].revents != 0 && !drain_once(errors.read, block, error_capture)) {
+      errors.read.reset();
+    }
+    if (watched[2].revents != 0) {
+      if (const int asked = child.forward(*trap); asked != 0) request = asked;
+    }
+    // We were asked to end and the source has: whatever it left behind may hold the
+    // pipes open for as long as it likes.
+    if (watched[3].revents != 0 && watched[0].revents == 0 && watched[1].revents == 0) break;
+  }
+  return request;
+}
+
+}  // namespace
+
+Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sink,
+                         store::RecordWriter* writer, const store::Root* root, bool pass_signals,
+                         const std::function<void(const Captured&)>& on_end) {
+  CACHECTL_ASSIGN(Pipe output, Pipe::make());
+  CACHECTL_ASSIGN(Pipe errors, Pipe::make());
+  std::optional<lock::SignalTrap> trap;
+  if (pass_signals) {
+    CACHECTL_ASSIGN(auto created, lock::SignalTrap::create());
+    trap.emplace(std::move(created));
+  }
+
+  lock::Command command;
+  command.argv = source.argv;
+  command.environment = source.environment;
+  command.environment.insert(command.environment.end(), hold.environment.begin(),
+                             hold.environment.end());
+  command.null_input = true;
+  command.output = output.write.get();
+  command.error = errors.write.get();
+  command.keep_open = hold.descriptors;
+  command.die_with_parent = true;
+  const auto started = std::chrono::steady_clock::now();
+  CACHECTL_ASSIGN(auto child, lock::Child::spawn(command, trap ? &trap->previous_mask() : nullptr));
+  output.write.reset();
+  errors.write.reset();
+
+  OutputCapture output_capture(writer, sink.output);
+  ErrorCapture error_capture(root, writer != nullptr, sink.errors);
+  Captured result;
+  result.interrupted_by =
+      drain(output, errors, output_capture, error_capture, child, trap ? &*trap : nullptr);
+  CACHECTL_ASSIGN(result.status, child.wait(trap ? &*trap : nullptr));
+  result.duration = std::chrono::steady_clock::now() - started;
+
+  result.not_recorded = output_capture.not_recorded();
+  if (!result.not_recorded) result.not_recorded = error_capture.not_recorded();
+  if (!result.not_recorded) {
+    auto appended = error_capture.append_to(*writer);
+    if (!appended) result.not_recorded = std::move(appended).error();
+  }
+  on_end(result);
+  output_capture.stop_following();
+  error_capture.stop_following();
+  result.not_passed_on = output_capture.not_passed_on();
+  if (!result.not_passed_on) result.not_passed_on = error_capture.not_passed_on();
+  return result;
+}
+
+}  // namespace cachectl::refresh

@@ -1,0 +1,58 @@
+// Capture: runs a source and records what it says while passing it on.
+//
+// Standard output goes into the staged record as it comes; standard error into an
+// anonymous file, since the record holds it behind the output. What cannot be recorded
+// (a full disk) is still passed on: the source's work is not lost with the cache.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lock/child.hpp"
+#include "lock/signals.hpp"
+#include "src/store/record_writer.hpp"
+
+namespace cachectl::refresh {
+
+/// The command that makes a value.
+struct Source {
+  std::vector<std::string> argv;
+  std::vector<std::string> environment;  ///< "NAME=value", added to ours
+};
+
+/// Where the result goes. Descriptors are borrowed.
+struct Sink {
+  int output = -1;  ///< -1: nowhere
+  int errors = -1;
+};
+
+struct Captured {
+  lock::ExitStatus status;
+  std::chrono::nanoseconds duration{0};
+  int interrupted_by = 0;              ///< the signal that asked us to end, or 0
+  std::optional<Error> not_recorded;   ///< why the record is incomplete
+  std::optional<Error> not_passed_on;  ///< why the sink did not get all
+};
+
+/// What the source inherits from the leader.
+struct Hold {
+  std::vector<int> descriptors;  ///< the lock: held until the source is gone, even if we die
+  std::vector<std::string> environment;
+};
+
+/// Runs the source to its end. `writer` is null where nothing can be recorded.
+/// `on_end` is called once the source has ended and the record is complete, before the
+/// sink has necessarily got everything: publish and unlock there, so that nobody waits
+/// for a slow consumer.
+///
+/// Signals that ask us to end are passed to the source (with `pass_signals`), and
+/// reported. Errors are those of starting the source.
+[[nodiscard]] Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sink,
+                                       store::RecordWriter* writer, const store::Root* root,
+                                       bool pass_signals,
+                                       const std::function<void(const Captured&)>& on_end);
+
+}  // namespace cachectl::refresh

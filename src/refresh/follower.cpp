@@ -1,0 +1,60 @@
+#include "src/refresh/follower.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <utility>
+
+#include "src/store/copy.hpp"
+
+namespace cachectl::refresh {
+
+Follower::Follower(int from, std::uint64_t offset, int to, std::string name)
+    : from_(from), offset_(offset), to_(to), name_(std::move(name)) {
+  // Signals are for the thread that supervises the source.
+  sigset_t all;
+  sigset_t previous;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &previous);
+  thread_ = std::thread([this] { follow(); });
+  ::pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+}
+
+Follower::~Follower() { [[maybe_unused]] const auto finished = finish(); }
+
+void Follower::advance(std::uint64_t size) {
+  const std::lock_guard guard(mutex_);
+  available_ += size;
+  changed_.notify_one();
+}
+
+Result<void> Follower::finish() {
+  {
+    const std::lock_guard guard(mutex_);
+    finished_ = true;
+    changed_.notify_one();
+  }
+  if (thread_.joinable()) thread_.join();
+  if (error_) return fail(*error_);
+  return {};
+}
+
+void Follower::follow() {
+  std::uint64_t done = 0;
+  std::unique_lock guard(mutex_);
+  while (true) {
+    changed_.wait(guard, [&] { return available_ > done || finished_; });
+    const auto size = available_ - done;
+    if (size == 0) return;
+    guard.unlock();
+    auto copied = store::copy_range(from_, offset_ + done, size, to_, "staged value", name_);
+    guard.lock();
+    if (!copied) {
+      error_ = std::move(copied).error();
+      return;
+    }
+    done += size;
+  }
+}
+
+}  // namespace cachectl::refresh

@@ -1,0 +1,135 @@
+#include "src/store/entry.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "src/store/checksum.hpp"
+#include "src/store/copy.hpp"
+
+namespace cachectl::store {
+
+namespace {
+
+/// One read gets all of a small value.
+constexpr std::size_t kFirstRead = 64 * 1024;
+constexpr std::size_t kBlock = 256 * 1024;
+
+WallTime time_of(const timespec& time) {
+  return WallTime(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
+}
+
+/// Eviction goes by the access time. The kernel keeps it, to the tick: our modification
+/// times lie in the future, and relatime updates what was accessed before it was
+/// modified. A file system mounted noatime does not: there we do, once a minute.
+void note_use(int descriptor, const struct stat& status) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  if (now.tv_sec - status.st_atim.tv_sec < 60) return;
+  const timespec times[2] = {now, {0, UTIME_OMIT}};
+  ::futimens(descriptor, times);  // refused on a read-only cache: no matter
+}
+
+}  // namespace
+
+Entry::Entry(lock::Fd file, std::string path, std::vector<std::byte> head, RecordHeader header,
+             WallTime last_used)
+    : file_(std::move(file)),
+      path_(std::move(path)),
+      head_(std::move(head)),
+      header_(header),
+      last_used_(last_used) {}
+
+Result<void> Entry::verify() {
+  if (verified_) return {};
+  const auto offset = header_.payload_offset();
+  Checksum sum;
+  sum.add(lock::Bytes(head_).subspan(offset));
+  std::uint64_t at = head_.size();
+  std::vector<std::byte> block(all_in_head() ? 0 : kBlock);
+  while (at < header_.file_size()) {
+    const auto wanted = std::min<std::uint64_t>(block.size(), header_.file_size() - at);
+    const auto part = std::span(block).first(wanted);
+    CACHECTL_ASSIGN(const std::size_t got, lock::read_full_at(file_.get(), part, at, path_));
+    if (got < wanted) return fail(Errc::corrupt, path_ + ": cut off while it was read");
+    sum.add(part);
+    at += got;
+  }
+  if (sum.value() != header_.payload_checksum) {
+    return fail(Errc::corrupt, path_ + ": checksum of the value does not match");
+  }
+  verified_ = true;
+  return {};
+}
+
+Result<void> Entry::write_to(int descriptor, Stream stream, std::string_view what) const {
+  const bool output = stream == Stream::output;
+  const auto begin = header_.payload_offset() + (output ? 0 : header_.output_size);
+  const auto size = output ? header_.output_size : header_.error_size;
+  if (all_in_head()) {
+    return lock::write_all(descriptor, lock::Bytes(head_).subspan(begin, size), what);
+  }
+  return copy_range(file_.get(), begin, size, descriptor, path_, what);
+}
+
+Result<std::string> Entry::read(Stream stream) const {
+  const bool output = stream == Stream::output;
+  const auto begin = header_.payload_offset() + (output ? 0 : header_.output_size);
+  std::string text(output ? header_.output_size : header_.error_size, '\0');
+  if (all_in_head()) {
+    std::memcpy(text.data(), head_.data() + begin, text.size());
+    return text;
+  }
+  CACHECTL_ASSIGN(
+      const std::size_t got,
+      lock::read_full_at(file_.get(), std::as_writable_bytes(std::span(text)), begin, path_));
+  if (got < text.size()) return fail(Errc::corrupt, path_ + ": cut off while it was read");
+  return text;
+}
+
+Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
+                           const Key* expected, Want want) {
+  const auto defect = [&](Error why) {
+    Lookup miss;
+    miss.defect = std::move(why).within(root.path_of(path));
+    return miss;
+  };
+  // O_NONBLOCK: a planted FIFO must not stop us.
+  auto opened = root.open_if_exists(path, O_RDONLY | O_NONBLOCK);
+  if (!opened && opened.error().code == Errc::refused) {
+    return defect({Errc::corrupt, 0, "a symbolic link, not a record", {}});
+  }
+  if (!opened) return fail(std::move(opened).error());
+  if (!*opened) return Lookup{};
+  lock::Fd file = std::move(**opened);
+
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) return fail(system_error("stat " + root.path_of(path)));
+  if (!S_ISREG(status.st_mode)) return defect({Errc::corrupt, 0, "not a file", {}});
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  const std::size_t first = want == Want::value ? kFirstRead : RecordHeader::kSize + Key::kLongest;
+  std::vector<std::byte> head(std::min<std::uint64_t>(size, first));
+  CACHECTL_ASSIGN(const std::size_t got,
+                  lock::read_full_at(file.get(), head, 0, root.path_of(path)));
+  head.resize(got);
+
+  auto header = decode_header(head);
+  if (!header && header.error().code == Errc::format) {
+    return fail(std::move(header).error().within(root.path_of(path)));
+  }
+  if (!header) return defect(std::move(header).error());
+  if (header->file_size() != size) return defect({Errc::corrupt, 0, "cut off or grown", {}});
+  if (expected != nullptr && key_in(head, *header) != expected->bytes()) {
+    return defect({Errc::corrupt, 0, "holds another key", {}});
+  }
+  if (want == Want::value) note_use(file.get(), status);
+  Lookup found;
+  found.entry =
+      Entry(std::move(file), root.path_of(path), std::move(head), *header, time_of(status.st_atim));
+  return found;
+}
+
+}  // namespace cachectl::store

@@ -1,0 +1,199 @@
+#include "src/store/gc.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "src/store/age_histogram.hpp"
+#include "src/store/scan.hpp"
+#include "src/store/store.hpp"
+
+namespace cachectl::store {
+
+namespace {
+
+/// Outcomes for waiters are read within moments; a waiter that was stopped for longer
+/// becomes a leader, no harm done.
+constexpr std::chrono::minutes kAttemptsStay{1};
+constexpr std::size_t kProblemsKept = 20;
+
+WallTime time_of(const timespec& time) {
+  return WallTime(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
+}
+
+class Collector {
+ public:
+  Collector(const Root& root, const Clock& clock, const GcPolicy& policy)
+      : root_(root), policy_(policy), now_(clock.now()) {}
+
+  Result<GcReport> run() {
+    each(Root::kStaging,
+         [this](const auto& directory, const auto& name) { staged(directory, name); });
+    each(Root::kAttempts,
+         [this](const auto& directory, const auto& name) { attempt(directory, name); });
+    AgeHistogram ages(now_);
+    CACHECTL_TRY(over_entries([&](const auto& directory, const auto& name, const auto& status) {
+      entry(directory, name, status, ages);
+    }));
+    const auto cut = ages.cut(policy_.max_entries, policy_.max_size);
+    if (cut) {
+      excess_ = *cut;
+      CACHECTL_TRY(over_entries([&](const auto& directory, const auto& name, const auto& status) {
+        evict(directory, name, status, ages);
+      }));
+    }
+    return std::move(report_);
+  }
+
+ private:
+  using Directory = lock::Directory;
+
+  bool in_time() {
+    if (policy_.deadline.passed()) report_.complete = false;
+    return report_.complete;
+  }
+
+  void problem(Error error) {
+    if (report_.problems.size() < kProblemsKept) report_.problems.push_back(std::move(error));
+  }
+
+  template <typename Each>
+  void each(const char* where, Each each) {
+    auto directory = root_.directory().open_below(where);
+    if (!directory) {
+      if (directory.error().system_error != ENOENT) problem(std::move(directory).error());
+      return;
+    }
+    auto walked = each_name(*directory, [&](const Directory& in, const std::string& name) {
+      each(in, name);
+      return Result<bool>(in_time());
+    });
+    if (!walked) problem(std::move(walked).error());
+  }
+
+  /// With the status of each name that a record can have.
+  template <typename Each>
+  Result<void> over_entries(Each each) {
+    const auto start = static_cast<unsigned>(now_.time_since_epoch() / std::chrono::seconds(1));
+    const auto visit = [&](const Directory& in, const std::string& name) -> Result<bool> {
+      struct stat status {};
+      if (::fstatat(in.descriptor(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+          S_ISREG(status.st_mode)) {
+        each(in, name, status);
+      }
+      return in_time();
+    };
+    auto walked = each_entry(root_, start, visit);
+    if (!walked) return fail(std::move(walked).error());
+    return {};
+  }
+
+  void staged(const Directory& directory, const std::string& name) {
+    const auto status = directory.status(name);
+    auto fate = lock::remove_if_abandoned(directory, name, policy_.dry_run == DryRun::yes);
+    if (!fate) return problem(std::move(fate).error());
+    if (*fate == lock::StagedFate::alive) ++report_.busy;
+    if (*fate == lock::StagedFate::removed && status && *status) {
+      report_.staging.add(static_cast<std::uint64_t>((*status)->st_size));
+    }
+  }
+
+  void attempt(const Directory& directory, const std::string& name) {
+    const auto status = directory.status(name);
+    KeyHash hash;
+    if (!status || !*status || !KeyHash::parse(name, hash)) return;
+    if (now_ < time_of((*status)->st_mtim) + kAttemptsStay) return;
+    const auto held = lock_key(hash);
+    if (held)
+      remove_file(directory, name, static_cast<std::uint64_t>((*status)->st_size),
+                  report_.attempts);
+  }
+
+  void entry(const Directory& directory, const std::string& name, const struct stat& status,
+             AgeHistogram& ages) {
+    const auto size = static_cast<std::uint64_t>(status.st_size);
+    if (time_of(status.st_mtim) <= now_ && remove_if_spent(directory, name)) return;
+    report_.kept.add(size);
+    ages.add(time_of(status.st_atim), size);
+  }
+
+  /// Looks again under the key's lock: since the status was taken, somebody may have
+  /// published a fresh one under this name.
+  bool remove_if_spent(const Directory& directory, const std::string& name) {
+    KeyHash hash;
+    if (!hash_of_entry(directory, name, hash)) return false;
+    const auto held = lock_key(hash);
+    if (!held) return false;
+    auto lookup = open_record(directory, name, nullptr, Want::header);
+    if (!lookup) {
+      problem(std::move(lookup).error());
+      return false;
+    }
+    const auto status = directory.status(name);
+    if (!status || !*status) return false;
+    const auto size = static_cast<std::uint64_t>((*status)->st_size);
+    if (lookup->defect) return remove_file(directory, name, size, report_.damaged);
+    if (!lookup->entry || !is_spent(lookup->entry->header(), now_)) return false;
+    return remove_file(directory, name, size, report_.expired);
+  }
+
+  void evict(const Directory& directory, const std::string& name, const struct stat& status,
+             const AgeHistogram& ages) {
+    const int order = ages.compare(time_of(status.st_atim), excess_);
+    const bool more_of_class = excess_.files > 0 || excess_.bytes > 0;
+    if (order < 0 || (order == 0 && !more_of_class)) return;
+    KeyHash hash;
+    if (!hash_of_entry(directory, name, hash)) return;
+    const auto held = lock_key(hash);
+    // Used or replaced since we looked: no longer the least recently used.
+    const auto again = directory.status(name);
+    if (!held || !again || !*again || (*again)->st_ino != status.st_ino ||
+        time_of((*again)->st_atim) > now_) {
+      return;
+    }
+    const auto size = static_cast<std::uint64_t>(status.st_size);
+    if (!remove_file(directory, name, size, report_.evicted)) return;
+    --report_.kept.files;
+    report_.kept.bytes -= size;
+    if (order > 0) return;
+    excess_.files -= std::min<std::uint64_t>(excess_.files, 1);
+    excess_.bytes -= std::min(excess_.bytes, size);
+  }
+
+  std::optional<lock::HeldLock> lock_key(const KeyHash& hash) {
+    auto held = root_.locks().acquire(slot_of(hash), lock::Mode::exclusive,
+                                      lock::Deadline::immediately(), "cachectl gc");
+    if (!held) {
+      problem(std::move(held).error());
+      return std::nullopt;
+    }
+    if (!*held) ++report_.busy;
+    return std::move(*held);
+  }
+
+  bool remove_file(const Directory& directory, const std::string& name, std::uint64_t size,
+                   Tally& tally) {
+    if (policy_.dry_run == DryRun::no) {
+      const auto removed = directory.unlink(name);
+      if (!removed) problem(removed.error());
+      if (!removed || !*removed) return false;
+    }
+    tally.add(size);
+    return true;
+  }
+
+  const Root& root_;
+  const GcPolicy& policy_;
+  WallTime now_;
+  Excess excess_;
+  GcReport report_;
+};
+
+}  // namespace
+
+Result<GcReport> collect(const Root& root, const Clock& clock, const GcPolicy& policy) {
+  return Collector(root, clock, policy).run();
+}
+
+}  // namespace cachectl::store

@@ -1,0 +1,103 @@
+#include "src/store/record_writer.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "lock/retry.hpp"
+
+namespace cachectl::store {
+
+namespace {
+
+/// Hash and write in pieces that stay in the processor's cache between the two.
+constexpr std::size_t kBlock = 128 * 1024;
+
+/// The modification time says when the record expires. Far enough where it never does;
+/// file systems that cannot say so take the last date that they can.
+timespec modification_time(WallTime expires) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(expires);
+  return {static_cast<time_t>(seconds.time_since_epoch().count()),
+          static_cast<long>((expires - seconds).count())};
+}
+
+}  // namespace
+
+RecordWriter::RecordWriter(const Root& root, std::unique_ptr<lock::Directory> staging,
+                           lock::StagedFile file, const Key& key)
+    : root_(&root),
+      staging_(std::move(staging)),
+      file_(std::move(file)),
+      key_(key.bytes()),
+      hash_(key.hash()) {}
+
+Result<RecordWriter> RecordWriter::create(const Root& root, const Key& key) {
+  CACHECTL_ASSIGN(auto opened, root.writable(Root::kStaging));
+  auto staging = std::make_unique<lock::Directory>(std::move(opened));
+  CACHECTL_ASSIGN(auto file, lock::StagedFile::create(*staging, root.file_mode()));
+  return RecordWriter(root, std::move(staging), std::move(file), key);
+}
+
+Result<void> RecordWriter::append_output(lock::Bytes data) {
+  output_size_ += data.size();
+  return append(data);
+}
+
+Result<void> RecordWriter::append_errors(lock::Bytes data) {
+  error_size_ += data.size();
+  return append(data);
+}
+
+Result<void> RecordWriter::append(lock::Bytes data) {
+  while (!data.empty()) {
+    const auto part = data.first(std::min(data.size(), kBlock));
+    data = data.subspan(part.size());
+    sum_.add(part);
+    if (buffer_.empty() && part.size() == kBlock) {
+      CACHECTL_TRY(lock::write_all_at(descriptor(), part, payload_offset() + flushed_, path()));
+      flushed_ += part.size();
+      continue;
+    }
+    buffer_.insert(buffer_.end(), part.begin(), part.end());
+    if (buffer_.size() >= kBlock) CACHECTL_TRY(flush());
+  }
+  return {};
+}
+
+Result<void> RecordWriter::flush() {
+  if (buffer_.empty()) return {};
+  CACHECTL_TRY(lock::write_all_at(descriptor(), buffer_, payload_offset() + flushed_, path()));
+  flushed_ += buffer_.size();
+  buffer_.clear();
+  return {};
+}
+
+Result<void> RecordWriter::publish(RecordHeader header, Place place, lock::Durability durability) {
+  header.payload_checksum = sum_.value();
+  header.output_size = output_size_;
+  header.error_size = error_size_;
+  header.key_size = static_cast<std::uint32_t>(key_.size());
+  const auto head = encode(header, key_);
+
+  // One write for header and key, and for the value too while it is still in memory.
+  std::vector<std::byte> front(head.begin(), head.end());
+  const auto key = lock::bytes_of(key_);
+  front.insert(front.end(), key.begin(), key.end());
+  if (flushed_ == 0) {
+    front.insert(front.end(), buffer_.begin(), buffer_.end());
+    buffer_.clear();
+  }
+  CACHECTL_TRY(flush());
+  CACHECTL_TRY(lock::write_all_at(descriptor(), front, 0, path()));
+
+  const timespec times[2] = {{0, UTIME_NOW}, modification_time(header.expires)};
+  if (lock::retry([&] { return ::futimens(descriptor(), times); }) != 0) {
+    return fail(system_error("set the time of " + path()));
+  }
+  const auto name =
+      place == Place::entry ? entry_name(hash_) : EntryName{Root::kAttempts, hash_.hex()};
+  CACHECTL_ASSIGN(const lock::Directory target, root_->writable(name.directory));
+  return file_.commit(target, name.file, durability);
+}
+
+}  // namespace cachectl::store

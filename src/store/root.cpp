@@ -1,0 +1,189 @@
+#include "src/store/root.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <string_view>
+
+#include "lock/retry.hpp"
+
+namespace cachectl::store {
+
+namespace {
+
+using lock::Directory;
+
+constexpr std::string_view kFormat = "cachectl 1\n";
+constexpr std::string_view kTag =
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# This directory is a cache made by cachectl.\n"
+    "# Its content can be made again; backups may skip it. See bford.info/cachedir\n";
+
+Result<void> check_safe(const Directory& directory, Sharing sharing) {
+  struct stat status {};
+  if (::fstat(directory.descriptor(), &status) != 0) {
+    return fail(system_error("stat " + directory.path()));
+  }
+  const auto refuse = [&](const std::string& why, const std::string& advice) {
+    return fail(Errc::refused, directory.path() + ": " + why + "; refused", advice);
+  };
+  if (sharing == Sharing::owner_only && status.st_uid != ::geteuid()) {
+    return refuse("belongs to uid " + std::to_string(status.st_uid) + ", not to you (uid " +
+                      std::to_string(::geteuid()) + ")",
+                  "use a root of your own, or configure it as shared");
+  }
+  if ((status.st_mode & S_IWOTH) != 0) {
+    return refuse("everybody may write to it", "chmod o-w " + directory.path());
+  }
+  if (sharing == Sharing::owner_only && (status.st_mode & S_IWGRP) != 0) {
+    return refuse("its group may write to it",
+                  "chmod g-w " + directory.path() + ", or configure it as shared");
+  }
+  return {};
+}
+
+/// Whether all names in it are names that a root under construction has.
+Result<bool> looks_unfinished(const Directory& directory) {
+  constexpr std::array<std::string_view, 7> kOurs{".",          "..",      "CACHEDIR.TAG", "format",
+                                                  "cache.lock", "entries", "attempts"};
+  CACHECTL_ASSIGN(const Directory copy, directory.open_below("."));
+  const int descriptor = ::fcntl(copy.descriptor(), F_DUPFD_CLOEXEC, 0);
+  DIR* listing = descriptor < 0 ? nullptr : ::fdopendir(descriptor);
+  if (listing == nullptr) {
+    auto failure = system_error("list " + directory.path());
+    if (descriptor >= 0) ::close(descriptor);
+    return fail(std::move(failure));
+  }
+  bool ours = true;
+  while (const dirent* item = ::readdir(listing)) {
+    const std::string_view name = item->d_name;
+    bool known = name == Root::kStaging;
+    for (const auto candidate : kOurs) known = known || name == candidate;
+    ours = ours && known;
+  }
+  ::closedir(listing);
+  return ours;
+}
+
+enum class Completeness { complete, unfinished };
+
+Result<Completeness> check_format(const Directory& directory) {
+  CACHECTL_ASSIGN(const auto file, directory.open_if_exists("format", O_RDONLY | O_NONBLOCK));
+  if (!file) {
+    CACHECTL_ASSIGN(const bool unfinished, looks_unfinished(directory));
+    if (unfinished) return Completeness::unfinished;
+    return fail(Errc::refused, directory.path() + ": is not a cache and not empty; refused",
+                "name an empty or a new directory");
+  }
+  std::array<char, 64> buffer;
+  CACHECTL_ASSIGN(const std::size_t size,
+                  lock::read_full(file->get(), std::as_writable_bytes(std::span(buffer)),
+                                  directory.path_of("format")));
+  const std::string_view text(buffer.data(), size);
+  if (text == kFormat) return Completeness::complete;
+  return fail(Errc::format,
+              directory.path_of("format") + ": says '" + escaped(text.substr(0, text.find('\n'))) +
+                  "'; this cachectl knows 'cachectl 1'",
+              "use the cachectl that made it, or another root");
+}
+
+/// mkdir -p, each new directory synced into its parent. Only the last one gets `mode`;
+/// the rest are like ~/.cache, for the user alone.
+Result<void> make_directories(const std::string& path) {
+  std::size_t end = 0;
+  while (end != std::string::npos) {
+    end = path.find('/', end + 1);
+    const auto prefix = path.substr(0, end);
+    if (lock::retry([&] { return ::mkdir(prefix.c_str(), 0700); }) == 0) {
+      const auto slash = prefix.rfind('/');
+      const auto parent = slash == 0 ? std::string("/") : prefix.substr(0, slash);
+      const lock::Fd above(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (above.valid()) CACHECTL_TRY(lock::sync(above.get(), parent));
+    } else if (errno != EEXIST && end == std::string::npos) {
+      return fail(system_error("make the cache directory " + path));
+    }
+  }
+  return {};
+}
+
+Result<void> place_file(const Directory& root, const Directory& staging, const char* name,
+                        std::string_view content, mode_t mode) {
+  CACHECTL_ASSIGN(auto file, lock::StagedFile::create(staging, mode));
+  CACHECTL_TRY(lock::write_all(file.descriptor(), lock::bytes_of(content), file.path()));
+  return file.commit(root, name, lock::Durability::full);
+}
+
+}  // namespace
+
+Root::Root(std::unique_ptr<Directory> directory, Sharing sharing, lock::OuterLocks outer)
+    : directory_(std::move(directory)),
+      sharing_(sharing),
+      locks_(*directory_, kLockFile, file_mode(), std::move(outer)) {}
+
+Result<std::optional<Root>> Root::adopt(Directory directory, Sharing sharing,
+                                        lock::OuterLocks outer) {
+  CACHECTL_TRY(check_safe(directory, sharing));
+  CACHECTL_ASSIGN(const Completeness completeness, check_format(directory));
+  if (completeness == Completeness::unfinished) return std::optional<Root>();
+  return std::optional(
+      Root(std::make_unique<Directory>(std::move(directory)), sharing, std::move(outer)));
+}
+
+Result<std::optional<Root>> Root::open(const std::string& path, Sharing sharing,
+                                       lock::OuterLocks outer) {
+  auto directory = Directory::open(path);
+  if (directory) return adopt(std::move(*directory), sharing, std::move(outer));
+  if (directory.error().system_error == ENOENT) return std::optional<Root>();
+  return fail(std::move(directory).error());
+}
+
+Result<Root> Root::open_or_create(const std::string& path, Sharing sharing,
+                                  lock::OuterLocks outer) {
+  CACHECTL_ASSIGN(auto existing, open(path, sharing, outer));
+  if (existing) return std::move(*existing);
+  CACHECTL_TRY(make_directories(path));
+  CACHECTL_ASSIGN(Directory directory, Directory::open(path));
+  Root root(std::make_unique<Directory>(std::move(directory)), sharing, std::move(outer));
+  // mkdir obeys the umask, and knows nothing of sharing.
+  if (lock::retry([&] { return ::fchmod(root.directory_->descriptor(), root.directory_mode()); }) !=
+      0) {
+    return fail(system_error("chmod " + path));
+  }
+  CACHECTL_TRY(check_safe(*root.directory_, sharing));
+  CACHECTL_TRY(root.initialize());
+  return root;
+}
+
+Result<void> Root::initialize() const {
+  for (const char* name : {kEntries, kAttempts}) {
+    CACHECTL_TRY(directory_->ensure_below(name, directory_mode(), true));
+  }
+  CACHECTL_ASSIGN(const Directory staging,
+                  directory_->ensure_below(kStaging, directory_mode(), true));
+  CACHECTL_TRY(place_file(*directory_, staging, "CACHEDIR.TAG", kTag, file_mode()));
+  // Last: who sees it, sees a complete root. Two who make it at once write the same.
+  return place_file(*directory_, staging, "format", kFormat, file_mode());
+}
+
+Result<Directory> Root::writable(const std::string& name) const {
+  const auto slash = name.find('/');
+  CACHECTL_ASSIGN(Directory directory,
+                  directory_->ensure_below(name.substr(0, slash), directory_mode(), true));
+  CACHECTL_TRY(check_safe(directory, sharing_));
+  if (slash == std::string::npos) return directory;
+  CACHECTL_ASSIGN(Directory below,
+                  directory.ensure_below(name.substr(slash + 1), directory_mode(), true));
+  CACHECTL_TRY(check_safe(below, sharing_));
+  return below;
+}
+
+EntryName entry_name(const KeyHash& hash) {
+  const auto hex = hash.hex();
+  return {std::string(Root::kEntries) + "/" + hex.substr(0, 2), hex.substr(2)};
+}
+
+}  // namespace cachectl::store

@@ -1,0 +1,36 @@
+#include "src/store/store.hpp"
+
+namespace cachectl::store {
+
+Result<Lookup> find(const Root& root, const Key& key) {
+  return open_record(root.directory(), entry_name(key.hash()).path(), &key);
+}
+
+Result<Lookup> find_attempt(const Root& root, const Key& key) {
+  return open_record(root.directory(), std::string(Root::kAttempts) + "/" + key.hash().hex(), &key);
+}
+
+lock::Slot slot_of(const KeyHash& hash) { return lock::Slot::of(hash.low); }
+
+Error gave_up_waiting(const Root& root, lock::Slot slot, std::string_view what,
+                      const Clock& clock) {
+  const auto owner = root.locks().owner(slot);
+  const auto now = std::chrono::floor<std::chrono::seconds>(clock.now());
+  return {Errc::timeout,
+          0,
+          "gave up waiting for the lock of " + std::string(what) + ", held by " +
+              (owner ? owner->describe(now) : "an unknown process"),
+          {}};
+}
+
+Result<bool> remove(const Root& root, const KeyHash& hash, lock::Durability durability) {
+  const auto name = entry_name(hash);
+  auto directory = root.directory().open_below(name.directory);
+  if (!directory && directory.error().system_error == ENOENT) return false;
+  if (!directory) return fail(std::move(directory).error());
+  CACHECTL_ASSIGN(const bool removed, directory->unlink(name.file));
+  if (removed && durability == lock::Durability::full) CACHECTL_TRY(directory->sync());
+  return removed;
+}
+
+}  // namespace cachectl::store
