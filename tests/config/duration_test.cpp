@@ -7,7 +7,14 @@
 
 namespace cachectl::config {
 
-using namespace std::chrono_literals;
+// clang-tidy 14 does not see the uses of a literal operator.
+// NOLINTBEGIN(misc-unused-using-decls)
+using std::chrono_literals::operator""h;
+using std::chrono_literals::operator""min;
+using std::chrono_literals::operator""s;
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""ns;
+// NOLINTEND(misc-unused-using-decls)
 using std::chrono::nanoseconds;
 
 TEST_CASE("duration: every unit, and several from the largest to the smallest, are read") {

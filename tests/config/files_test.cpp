@@ -54,6 +54,15 @@ TEST_CASE("files: another user's link to one's own file is refused as ./cachectl
   CHECK(contains(sandbox.complaint(), "belongs to another user"));
 }
 
+TEST_CASE("files: one's own link to another user's file is refused as ./cachectl.toml") {
+  if (!may_change_owner()) return;
+  const Sandbox sandbox;
+  sandbox.write("theirs.toml", "run.ttl = \"5m\"\n");
+  REQUIRE(::chown("theirs.toml", nobody, nobody) == 0);
+  REQUIRE(::symlink("theirs.toml", "cachectl.toml") == 0);
+  CHECK(contains(sandbox.complaint(), "belongs to another user"));
+}
+
 TEST_CASE("files: root's ./cachectl.toml is used by everybody") {
   if (!may_change_owner()) return;
   const Sandbox sandbox;

@@ -99,8 +99,9 @@ TEST_CASE("settings: every option can be set in a file, in the environment and b
     CAPTURE(std::string(o.key));
     const std::string value = other(o);
     Sandbox sandbox;
-    const std::string quote = o.type == Type::boolean || o.type == Type::integer ? "" : "\"";
-    sandbox.write("cachectl.toml", std::string(o.key) + " = " + quote + value + quote + "\n");
+    const bool bare = o.type == Type::boolean || o.type == Type::integer;
+    const std::string in_file = bare ? value : '"' + value + '"';
+    sandbox.write("cachectl.toml", std::string(o.key) + " = " + in_file + '\n');
     CHECK(sandbox.load().value().text_of(o) == value);
     REQUIRE(::unlink("cachectl.toml") == 0);
     CHECK(sandbox.load().value().origin_of(o).layer == Layer::defaults);
@@ -164,6 +165,7 @@ TEST_CASE("settings: a bad value is an error with line and key") {
         "c.toml:1: durability: '' is not full or none (write full or none)");
   CHECK(complaint("[gc]\nmax-size = -5").starts_with("c.toml:2: gc.max-size: '-5' is negative"));
   CHECK(complaint("gc.max-size = \"5 apples\"").starts_with("c.toml:1: gc.max-size: '5 apples'"));
+  CHECK(complaint("gc.max-entries = \"10K\"").ends_with("(write a whole number or unlimited)"));
   CHECK(complaint("run.ttl = \"a\\nb\"").find('\n') == std::string::npos);
   CHECK(complaint("root = \"cache\"") ==
         "c.toml:1: root: 'cache' is not absolute (write /... or ~/...)");
