@@ -21,6 +21,11 @@ bool parse_half(std::string_view hex, std::uint64_t& half) {
 
 }  // namespace
 
+KeyHash KeyHash::of(std::string_view bytes) {
+  const auto hash = XXH3_128bits(bytes.data(), bytes.size());
+  return {hash.high64, hash.low64};
+}
+
 std::string KeyHash::hex() const {
   std::string text;
   text.reserve(32);
@@ -40,8 +45,8 @@ Result<Key> Key::from(std::string bytes) {
     return fail(Errc::usage, "the key has " + std::to_string(bytes.size()) + " bytes",
                 "a key has 1 to 4096 bytes");
   }
-  const auto hash = XXH3_128bits(bytes.data(), bytes.size());
-  return Key(std::move(bytes), {hash.high64, hash.low64});
+  const auto hash = KeyHash::of(bytes);
+  return Key(std::move(bytes), hash);
 }
 
 std::string Key::printable() const { return escaped(bytes_); }

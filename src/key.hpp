@@ -19,6 +19,7 @@ struct KeyHash {
   std::uint64_t high = 0;
   std::uint64_t low = 0;
 
+  [[nodiscard]] static KeyHash of(std::string_view bytes);
   /// 32 lower-case hexadecimal digits.
   [[nodiscard]] std::string hex() const;
   [[nodiscard]] static bool parse(std::string_view hex, KeyHash& hash);

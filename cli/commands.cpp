@@ -1,0 +1,34 @@
+#include <array>
+
+#include "cli/command.hpp"
+
+namespace cachectl::cli {
+
+namespace {
+
+constexpr std::array<CommandEntry, 11> kCommands{{
+    {"run", "Run a command, or replay what it said before", make_run},
+    {"get", "Print the value of a key", make_get},
+    {"set", "Store a value under a key", make_set},
+    {"delete", "Remove keys", make_delete},
+    {"ls", "List the keys", make_ls},
+    {"show", "Show everything known of a key", make_show},
+    {"lock", "Run a command under the writer lock", make_lock},
+    {"gc", "Remove what has expired or was left behind", make_gc},
+    {"config", "Show, check or make the configuration", make_config},
+    {"version", "Print the version", make_version},
+    {"help", "Show the help of a command", make_help},
+}};
+
+}  // namespace
+
+std::span<const CommandEntry> commands() { return kCommands; }
+
+const CommandEntry* find_command(std::string_view name) {
+  for (const auto& command : kCommands) {
+    if (command.name == name) return &command;
+  }
+  return nullptr;
+}
+
+}  // namespace cachectl::cli

@@ -1,0 +1,128 @@
+#include "cli/dispatch.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "cli/command.hpp"
+#include "src/config/nearest.hpp"
+
+namespace cachectl::cli {
+
+namespace {
+
+/// Global options may stand before the command; these take a value.
+bool takes_value(std::string_view option) {
+  constexpr std::array<std::string_view, 4> kWithValue{"--root", "--config", "-E",
+                                                       "--timeout-status"};
+  for (const auto known : kWithValue) {
+    if (option == known) return true;
+  }
+  return false;
+}
+
+/// The index of the first word that is neither an option nor the value of one.
+std::size_t position_of_command(const std::vector<std::string>& arguments) {
+  std::size_t index = 0;
+  while (index < arguments.size() && arguments[index].size() > 1 && arguments[index][0] == '-') {
+    index += takes_value(arguments[index]) ? 2 : 1;
+  }
+  return index;
+}
+
+struct Defined {
+  std::unique_ptr<Command> command;
+  std::unique_ptr<GlobalOptions> globals;
+  Definition definition;
+};
+
+Defined define(const CommandEntry& entry) {
+  Defined defined{entry.make(), std::make_unique<GlobalOptions>(),
+                  Definition("cachectl " + std::string(entry.name), std::string(entry.summary))};
+  defined.command->define(defined.definition);
+  defined.globals->define(defined.definition);
+  return defined;
+}
+
+Error unknown_command(const std::string& name) {
+  std::vector<std::string_view> names;
+  for (const auto& entry : commands()) names.push_back(entry.name);
+  auto advice = config::did_you_mean(config::nearest(name, names));
+  if (advice.empty()) advice = "see 'cachectl --help'";
+  return {Errc::usage, 0, "unknown command '" + escaped(name) + "'", std::move(advice)};
+}
+
+/// Without a command: --help, --version, or a mistake.
+int without_command(Session& session, const std::vector<std::string>& arguments) {
+  for (const auto& argument : arguments) {
+    if (argument == "-h" || argument == "--help") {
+      const auto printed = session.print(overview());
+      return printed ? kDone : session.report(printed.error());
+    }
+    if (argument == "--version") return dispatch({"version"});
+  }
+  if (!arguments.empty()) {
+    Definition definition("cachectl", "");
+    GlobalOptions globals;
+    globals.define(definition);
+    const auto parsed = definition.parse(arguments);
+    if (!parsed) return session.report(parsed.error());
+  }
+  return session.report({Errc::usage, 0, "no command given", "see 'cachectl --help'"});
+}
+
+}  // namespace
+
+int dispatch(std::vector<std::string> arguments) {
+  Session early({}, {});
+  const auto at = position_of_command(arguments);
+  if (at >= arguments.size()) return without_command(early, arguments);
+  // --help and --version before a word that is no command still mean what they say.
+  const auto* entry = find_command(arguments[at]);
+  if (entry == nullptr) return early.report(unknown_command(arguments[at]));
+  arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(at));
+
+  auto defined = define(*entry);
+  const auto parsed = defined.definition.parse(std::move(arguments));
+  if (!parsed) {
+    auto error = parsed.error();
+    return early.report(std::move(error).within(entry->name));
+  }
+  if (*parsed == Definition::Outcome::help) {
+    const auto printed = early.print(defined.definition.help());
+    return printed ? kDone : early.report(printed.error());
+  }
+  Session session(*defined.globals, defined.definition.overrides());
+  auto status = defined.command->execute(session);
+  if (status) return *status;
+  return session.report(std::move(status).error().within(entry->name));
+}
+
+std::string overview() {
+  std::string text =
+      "One durable, coalescing, lock-free cache for shell commands\n"
+      "Usage: cachectl [GLOBAL OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]\n\n"
+      "Commands:\n";
+  for (const auto& entry : commands()) {
+    text += fmt::format("  {:<10}{}\n", entry.name, entry.summary);
+  }
+  text +=
+      "\nGlobal options, before or after the command:\n"
+      "  --root DIR               The directory of the cache\n"
+      "  --config FILE            Read this configuration file\n"
+      "  -q, --quiet              No warnings\n"
+      "  -E, --timeout-status N   Exit with N instead of 124 when a deadline passes\n"
+      "  -h, --help               Show the help, of a command where one is named\n"
+      "  --version                Print the version\n\n"
+      "Example:\n"
+      "  cachectl run --ttl 1h -- apt-cache dumpavail | grep -c '^Package:'\n";
+  return text;
+}
+
+Result<std::string> help_of(std::string_view command) {
+  const auto* entry = find_command(command);
+  if (entry == nullptr) return fail(unknown_command(std::string(command)));
+  return define(*entry).definition.help();
+}
+
+}  // namespace cachectl::cli

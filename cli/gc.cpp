@@ -1,0 +1,94 @@
+// cachectl gc [--dry-run] [--json] [--max-size S] [--max-entries N] [--time-limit D]
+#include <fmt/format.h>
+
+#include "cli/command.hpp"
+#include "cli/json.hpp"
+#include "src/config/size.hpp"
+
+namespace cachectl::cli {
+
+namespace {
+
+class Gc final : public Command {
+ public:
+  void define(Definition& definition) override {
+    definition.flag("-n,--dry-run", dry_run_, "Say what would go, and keep it");
+    definition.flag("--json", json_, "Report as a JSON object");
+    definition.setting("--max-size", "gc.max-size", "SIZE",
+                       "Evict the least recently used until this is enough: 500M, 10G");
+    definition.setting("--max-entries", "gc.max-entries", "N", "The same by number");
+    definition.setting("--time-limit", "gc.time-limit", "D", "Stop after this long: 10s");
+    definition.footer(
+        "Removes expired entries, and what dead processes left in tmp/ (by their lock, never\n"
+        "by age). Safe beside everything else that uses the cache.");
+  }
+
+  Result<int> execute(Session& session) override {
+    CACHECTL_ASSIGN(const auto* settings, session.settings());
+    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    store::GcPolicy policy;
+    policy.max_size = settings->gc_max_size;
+    policy.max_entries = settings->gc_max_entries;
+    policy.deadline = lock::Deadline::after(settings->gc_time_limit);
+    policy.dry_run = dry_run_ ? store::DryRun::yes : store::DryRun::no;
+    CACHECTL_ASSIGN(const auto report, cache->collect(policy));
+    CACHECTL_TRY(session.print(json_ ? as_json(report) : as_text(report)));
+    for (const auto& problem : report.problems) session.warn(problem);
+    return report.problems.empty() ? kDone : kFailed;
+  }
+
+ private:
+  struct Row {
+    const char* name;
+    const char* text;
+    store::Tally store::GcReport::*tally;
+  };
+  static constexpr Row kRows[] = {
+      {"expired", "expired entries", &store::GcReport::expired},
+      {"damaged", "damaged entries", &store::GcReport::damaged},
+      {"evicted", "evicted entries", &store::GcReport::evicted},
+      {"attempts", "old outcomes", &store::GcReport::attempts},
+      {"staging", "abandoned temporary files", &store::GcReport::staging},
+  };
+
+  [[nodiscard]] std::string as_json(const store::GcReport& report) const {
+    Json object;
+    object["dry_run"] = dry_run_;
+    const auto put = [&](const char* name, const store::Tally& tally) {
+      object[name] = {{"files", tally.files}, {"bytes", tally.bytes}};
+    };
+    for (const auto& row : kRows) put(row.name, report.*row.tally);
+    put("kept", report.kept);
+    object["busy"] = report.busy;
+    object["complete"] = report.complete;
+    object["problems"] = Json::array();
+    for (const auto& problem : report.problems) {
+      object["problems"].push_back(escaped(problem.describe()));
+    }
+    return one_line(object) + "\n";
+  }
+
+  [[nodiscard]] std::string as_text(const store::GcReport& report) const {
+    std::string text;
+    for (const auto& row : kRows) {
+      const auto& tally = report.*row.tally;
+      if (tally.files == 0) continue;
+      text += fmt::format("{} {} {} ({})\n", dry_run_ ? "would remove" : "removed", tally.files,
+                          row.text, config::format_size(tally.bytes));
+    }
+    text += fmt::format("{} {} entries ({})\n", dry_run_ ? "would keep" : "kept", report.kept.files,
+                        config::format_size(report.kept.bytes));
+    if (report.busy > 0) text += fmt::format("left {} in use\n", report.busy);
+    if (!report.complete) text += "stopped at the time limit\n";
+    return text;
+  }
+
+  bool dry_run_ = false;
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_gc() { return std::make_unique<Gc>(); }
+
+}  // namespace cachectl::cli

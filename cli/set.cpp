@@ -1,0 +1,78 @@
+// cachectl set KEY [VALUE] [--file FILE] [--ttl D] [--if-absent]
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/command.hpp"
+#include "cli/wait_options.hpp"
+#include "lock/retry.hpp"
+
+namespace cachectl::cli {
+
+namespace {
+
+class Set final : public Command {
+ public:
+  void define(Definition& definition) override {
+    definition_ = &definition;
+    definition.positional("KEY", key_, "The key", true);
+    definition.positional("VALUE", value_, "The value; without it, standard input", false);
+    definition.option("--file", file_, "FILE", "Read the value from a file");
+    definition.setting("--ttl", "set.ttl", "D", "Expire after this long: 30s, 1h30m, never");
+    definition.flag("--if-absent", if_absent_, "Keep a fresh value that is there (exit status 1)");
+    define_timeout(definition);
+    define_durability(definition);
+    definition.footer("When it returns 0, the value survives a power loss (--durability full).");
+  }
+
+  Result<int> execute(Session& session) override {
+    const bool by_argument = definition_->was_given("VALUE");
+    if (by_argument && !file_.empty()) {
+      return fail(Errc::usage, "both a VALUE and --file were given", "give one of them");
+    }
+    CACHECTL_ASSIGN(const Key key, Key::from(key_));
+    CACHECTL_ASSIGN(const auto* settings, session.settings());
+    SetPolicy policy;
+    policy.ttl = settings->set_ttl;
+    policy.if_absent = if_absent_;
+    policy.deadline = lock::Deadline::after(settings->timeout);
+    policy.durability = Session::durability(*settings);
+    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+
+    Result<std::optional<store::Generation>> published;
+    if (by_argument) {
+      published = cache->set(key, lock::bytes_of(value_), policy);
+    } else if (file_.empty()) {
+      CACHECTL_TRY(check_not_directory(STDIN_FILENO, "standard input"));
+      published = cache->set_from(key, STDIN_FILENO, "standard input", policy);
+    } else {
+      const lock::Fd input(
+          lock::retry([&] { return ::open(file_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY); }));
+      if (!input.valid()) return fail(system_error("open " + file_));
+      CACHECTL_TRY(check_not_directory(input.get(), file_));
+      published = cache->set_from(key, input.get(), file_, policy);
+    }
+    if (!published) return fail(std::move(published).error());
+    return *published ? kDone : kNo;
+  }
+
+ private:
+  static Result<void> check_not_directory(int descriptor, const std::string& name) {
+    struct stat status {};
+    if (::fstat(descriptor, &status) != 0) return fail(system_error("stat " + name));
+    if (!S_ISDIR(status.st_mode)) return {};
+    return fail(Errc::usage, name + ": is a directory", "a value is a file or a stream");
+  }
+
+  Definition* definition_ = nullptr;
+  std::string key_;
+  std::string value_;
+  std::string file_;
+  bool if_absent_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_set() { return std::make_unique<Set>(); }
+
+}  // namespace cachectl::cli

@@ -1,0 +1,91 @@
+// cachectl show KEY [--json]
+#include <fmt/format.h>
+
+#include "cli/command.hpp"
+#include "cli/json.hpp"
+#include "src/config/duration.hpp"
+#include "src/config/size.hpp"
+
+namespace cachectl::cli {
+
+namespace {
+
+class Show final : public Command {
+ public:
+  void define(Definition& definition) override {
+    definition.positional("KEY", key_, "The key", true);
+    definition.flag("--json", json_, "As a JSON object");
+    definition.footer("Exit status 1 when nothing is stored under the key.");
+  }
+
+  Result<int> execute(Session& session) override {
+    CACHECTL_ASSIGN(const Key key, Key::from(key_));
+    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(auto found, cache->inspect(key));
+    if (found.defect) session.warn(*found.defect);
+    if (!found.entry) return kNo;
+    const auto verified = found.entry->verify();
+    if (!verified && verified.error().code != Errc::corrupt) return fail(verified.error());
+    const auto file = cache->path() + "/" + store::entry_name(key.hash()).path();
+    const auto now = cache->clock().now();
+    const auto text = json_ ? as_json(key, *found.entry, bool(verified), file, now)
+                            : as_text(key, *found.entry, bool(verified), file, now);
+    CACHECTL_TRY(session.print(text));
+    return kDone;
+  }
+
+ private:
+  static std::string as_json(const Key& key, const store::Entry& entry, bool intact,
+                             const std::string& file, WallTime now) {
+    Json object;
+    put_bytes(object, "key", key.bytes());
+    object["intact"] = intact;
+    put_header(object, entry.header(), now);
+    object["last_used"] = iso_time(entry.last_used());
+    object["file"] = file;
+    return one_line(object) + "\n";
+  }
+
+  static std::string as_text(const Key& key, const store::Entry& entry, bool intact,
+                             const std::string& file, WallTime now) {
+    const auto& header = entry.header();
+    const bool never = header.expires == kNever;
+    const auto age =
+        config::format_duration(std::max(now - header.created, std::chrono::nanoseconds(0)));
+    std::string expires = never ? "never" : iso_time(header.expires);
+    if (!never && now < header.expires) {
+      expires += " (in " + config::format_duration(header.expires - now) + ")";
+    } else if (!never) {
+      expires += " (" + config::format_duration(now - header.expires) + " ago)";
+    }
+    std::string text;
+    const auto line = [&](std::string_view name, const std::string& value) {
+      text += fmt::format("{:<14}{}\n", name, value);
+    };
+    line("key", key.printable());
+    line("state", !intact                        ? "damaged: counts as a miss"
+                  : store::is_fresh(header, now) ? "fresh"
+                                                 : "expired");
+    line("generation", std::to_string(header.generation));
+    line("created", iso_time(header.created) + " (" + age + " ago)");
+    line("expires", expires);
+    line("last used", iso_time(entry.last_used()));
+    line("size", config::format_size(header.output_size));
+    line("stderr size", config::format_size(header.error_size));
+    line("exit status", std::to_string(header.exit_status));
+    line("source took", header.source_duration.count() == 0
+                            ? "(set directly)"
+                            : config::format_duration(header.source_duration));
+    line("file", escaped(file));
+    return text;
+  }
+
+  std::string key_;
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_show() { return std::make_unique<Show>(); }
+
+}  // namespace cachectl::cli
