@@ -15,9 +15,25 @@ namespace cachectl::lock {
 
 namespace {
 
+/// openat(2) of one component. A link where a directory is asked for is ELOOP, as it is
+/// elsewhere, and not ENOTDIR.
+int open_component(int at, const std::string& component, int flags, mode_t mode) {
+  const int fd = ::openat(at, component.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, mode);
+  if (fd >= 0 || errno != ENOTDIR) return fd;
+  struct stat status {};
+  const bool link = ::fstatat(at, component.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+                    S_ISLNK(status.st_mode);
+  errno = link ? ELOOP : ENOTDIR;
+  return -1;
+}
+
 /// The fallback where openat2 is not to be had: each component on its own, so that
 /// O_NOFOLLOW guards each of them.
 int walk_and_open(int base, std::string_view path, int flags, mode_t mode) {
+  if (path.starts_with('/')) {
+    errno = EXDEV;
+    return -1;
+  }
   Fd holder;
   int at = base;
   while (true) {
@@ -28,9 +44,9 @@ int walk_and_open(int base, std::string_view path, int flags, mode_t mode) {
       return -1;
     }
     if (slash == std::string_view::npos) {
-      return ::openat(at, component.c_str(), flags | O_NOFOLLOW, mode);
+      return open_component(at, component, flags, mode);
     }
-    Fd next(::openat(at, component.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    Fd next(open_component(at, component, O_PATH | O_DIRECTORY, 0));
     if (!next.valid()) return -1;
     holder = std::move(next);
     at = holder.get();
@@ -44,13 +60,17 @@ int open_beneath(int base, const std::string& path, int flags, mode_t mode) {
   if (!denied.load(std::memory_order_relaxed)) {
     open_how how{};
     how.flags = static_cast<std::uint64_t>(flags);
-    how.mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? mode : 0;
+    // O_TMPFILE contains the bit of O_DIRECTORY.
+    const bool creates = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
+    how.mode = creates ? mode : 0;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     const long fd = ::syscall(SYS_openat2, base, path.c_str(), &how, sizeof how);
     if (fd >= 0) return static_cast<int>(fd);
     // Old kernels say ENOSYS. Sandboxes that do not know the call say EPERM, as a
-    // real refusal may: the fallback then gives the real answer.
-    if (errno != ENOSYS && errno != EPERM) return -1;
+    // real refusal may. EXDEV is said of what leads out of here, but also of a file
+    // that is renamed to elsewhere at this moment, which is no crime. ENOTDIR may be a
+    // link. The fallback then gives the real answer.
+    if (errno != ENOSYS && errno != EPERM && errno != EXDEV && errno != ENOTDIR) return -1;
     if (errno == ENOSYS) denied.store(true, std::memory_order_relaxed);
   }
   return walk_and_open(base, path, flags, mode);
