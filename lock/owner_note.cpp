@@ -10,6 +10,8 @@ namespace cachectl::lock {
 
 namespace {
 
+constexpr std::chrono::seconds kLatest{253'402'300'799};  // the end of the year 9999
+
 std::string printable(std::string_view text) {
   std::string result(text);
   for (char& byte : result) {
@@ -58,8 +60,10 @@ std::optional<OwnerNote> OwnerNote::decode(std::string_view slot) {
   note.process.pid = number<pid_t>(field(head, "pid="));
   note.process.start_ticks = number<std::uint64_t>(field(head, "start="));
   note.process.pid_namespace = number<std::uint64_t>(field(head, "ns="));
-  note.since =
-      std::chrono::sys_seconds(std::chrono::seconds(number<std::int64_t>(field(head, "since="))));
+  const std::chrono::seconds since(number<std::int64_t>(field(head, "since=")));
+  // What is no process and no time of this calendar was not written by us.
+  if (note.process.pid <= 0 || since < since.zero() || since > kLatest) return std::nullopt;
+  note.since = std::chrono::sys_seconds(since);
   note.id = number<std::uint64_t>(field(head, " id="), 16);
   note.mode = field(head, "mode=") == "shared" ? Mode::shared : Mode::exclusive;
   note.command = printable(command);
