@@ -29,14 +29,14 @@ bool Link::say(std::string_view message) const {
 
 std::string Link::hear(std::chrono::milliseconds patience) const {
   const auto end = Clock::now() + patience;
-  while (Clock::now() < end) {
+  do {
     pollfd watched{socket_.get(), POLLIN, 0};
-    if (::poll(&watched, 1, 100) <= 0) continue;
+    if (::poll(&watched, 1, patience.count() > 0 ? 10 : 0) <= 0) continue;
     std::array<char, 8192> buffer{};
     const auto got = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
     if (got > 0) return {buffer.data(), static_cast<std::size_t>(got)};
     if (got == 0 || errno != EINTR) return "(gone)";
-  }
+  } while (Clock::now() < end);
   return "(silence)";
 }
 
