@@ -12,18 +12,22 @@ struct Cache::State {
   std::mutex mutex;  // guards the creation of root
   std::unique_ptr<store::Root> root;
 
-  /// Null where there is none yet. Once set it stays.
-  const store::Root* existing() {
+  /// Null where there is none yet; another process may make it at any time. Once set it
+  /// stays.
+  Result<const store::Root*> existing() {
     const std::lock_guard guard(mutex);
+    if (!root) {
+      CACHECTL_ASSIGN(auto found, store::Root::open(options.root, options.sharing, options.outer));
+      if (found) root = std::make_unique<store::Root>(std::move(*found));
+    }
     return root.get();
   }
 };
 
 Result<Cache> Cache::open(CacheOptions options) {
   auto state = std::make_shared<State>();
-  CACHECTL_ASSIGN(auto root, store::Root::open(options.root, options.sharing, options.outer));
-  if (root) state->root = std::make_unique<store::Root>(std::move(*root));
   state->options = std::move(options);
+  CACHECTL_TRY(state->existing());
   if (state->options.clock == nullptr) state->options.clock = &state->system_clock;
   return Cache(std::move(state));
 }
@@ -41,7 +45,7 @@ Result<const store::Root*> Cache::ensure_root() const {
 
 const std::string& Cache::path() const { return state_->options.root; }
 const Clock& Cache::clock() const { return *state_->options.clock; }
-bool Cache::exists() const { return state_->existing() != nullptr; }
+bool Cache::exists() const { return state_->existing().value_or(nullptr) != nullptr; }
 
 void Cache::warn(const Error& what) const {
   if (state_->options.warn) state_->options.warn(what);
@@ -61,7 +65,7 @@ Result<std::optional<store::Entry>> Cache::get(const Key& key) const {
 }
 
 Result<store::Lookup> Cache::inspect(const Key& key) const {
-  const auto* root = state_->existing();
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return store::Lookup{};
   return store::find(*root, key);
 }
@@ -119,7 +123,7 @@ Result<bool> Cache::remove_hash(const store::Root& root, const KeyHash& hash, st
 }
 
 Result<bool> Cache::remove(const Key& key, const WritePolicy& policy) const {
-  const auto* root = state_->existing();
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return false;
   // Nothing there: no lock is needed to know that, not even a writable cache.
   const auto name = store::entry_name(key.hash());
@@ -130,22 +134,29 @@ Result<bool> Cache::remove(const Key& key, const WritePolicy& policy) const {
 
 Result<std::uint64_t> Cache::remove_if(const std::function<bool(std::string_view)>& wanted,
                                        const WritePolicy& policy) const {
-  const auto* root = state_->existing();
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   std::uint64_t count = 0;
   if (root == nullptr) return count;
+  std::optional<Error> unknown;
   CACHECTL_TRY(store::each_entry(
       *root, 0, [&](const lock::Directory& in, const std::string& name) -> Result<bool> {
         KeyHash hash;
         if (!store::hash_of_entry(in, name, hash)) return true;
-        CACHECTL_ASSIGN(const auto found,
-                        store::open_record(in, name, nullptr, store::Want::header));
+        auto found = store::open_record(in, name, nullptr, store::Want::header);
+        if (!found && found.error().code == Errc::format) {
+          // Not ours to remove; the rest still is.
+          unknown = std::move(found).error();
+          return true;
+        }
+        if (!found) return fail(std::move(found).error());
         // A damaged record has no key that could be asked for.
-        if (!found.entry || !wanted(found.entry->key())) return true;
+        if (!found->entry || !wanted(found->entry->key())) return true;
         CACHECTL_ASSIGN(const bool removed,
-                        remove_hash(*root, hash, "'" + escaped(found.entry->key()) + "'", policy));
+                        remove_hash(*root, hash, "'" + escaped(found->entry->key()) + "'", policy));
         count += removed ? 1 : 0;
         return true;
       }));
+  if (unknown) return fail(std::move(*unknown));
   return count;
 }
 
@@ -153,7 +164,7 @@ Result<refresh::RunResult> Cache::run(const Key& key, const refresh::Source& sou
                                       const refresh::RunPolicy& policy,
                                       const refresh::Sink& sink) const {
   const refresh::Warn tell = [this](const Error& what) { warn(what); };
-  const auto* root = state_->existing();
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) {
     auto created = ensure_root();
     if (!created &&
@@ -178,7 +189,7 @@ Result<lock::HeldLock> Cache::lock(const Key* key, lock::Mode mode, const lock::
 }
 
 Result<void> Cache::list(const std::function<void(const Listed&)>& row) const {
-  const auto* root = state_->existing();
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return {};
   CACHECTL_TRY(store::each_entry(
       *root, 0, [&](const lock::Directory& in, const std::string& name) -> Result<bool> {
@@ -197,7 +208,7 @@ Result<void> Cache::list(const std::function<void(const Listed&)>& row) const {
 }
 
 Result<store::GcReport> Cache::collect(const store::GcPolicy& policy) const {
-  const auto* root = state_->existing();
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return store::GcReport{};
   return store::collect(*root, clock(), policy);
 }

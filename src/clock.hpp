@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <ctime>
 
 namespace cachectl {
 
@@ -28,6 +29,16 @@ class SystemClock final : public Clock {
 [[nodiscard]] constexpr WallTime later(WallTime now, std::chrono::nanoseconds duration) {
   const bool positive = now.time_since_epoch().count() > 0;
   return positive && duration > kNever - now ? kNever : now + duration;
+}
+
+/// A time as the file system keeps it, which may lie further off than a WallTime can say:
+/// anybody may give any time to a file.
+[[nodiscard]] constexpr WallTime wall_time(const timespec& time) {
+  constexpr auto kLimit = std::chrono::floor<std::chrono::seconds>(kNever).time_since_epoch();
+  const std::chrono::seconds seconds(time.tv_sec);
+  if (seconds >= kLimit) return kNever;
+  if (seconds <= -kLimit) return WallTime::min();
+  return WallTime(seconds) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
 }  // namespace cachectl

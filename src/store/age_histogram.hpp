@@ -70,8 +70,12 @@ class AgeHistogram {
     return (std::size_t{shift} << kBits) + (age >> shift);
   }
   [[nodiscard]] std::size_t class_at(WallTime last_used) const {
-    const auto age = (now_ - last_used).count();
-    return class_of(age > 0 ? static_cast<std::uint64_t>(age) : 0);
+    // Anybody may give a file any time: what does not fit is the oldest there is.
+    constexpr std::uint64_t kOldest = std::uint64_t{1} << 62U;
+    if (last_used >= now_) return 0;
+    const auto age = static_cast<std::uint64_t>(now_.time_since_epoch().count()) -
+                     static_cast<std::uint64_t>(last_used.time_since_epoch().count());
+    return class_of(std::min(age, kOldest));
   }
 
   WallTime now_;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "src/store/checksum.hpp"
@@ -18,8 +19,29 @@ namespace {
 constexpr std::size_t kFirstRead = 64 * 1024;
 constexpr std::size_t kBlock = 256 * 1024;
 
-WallTime time_of(const timespec& time) {
-  return WallTime(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
+/// Enough to tell a record of a later version from a damaged one.
+constexpr std::size_t kLongestHead = RecordHeader::kLongest + Key::kLongest;
+
+/// Opens a record. One that is only looked at is not used: the kernel must not note an
+/// access, or a listing would make all entries equally recent. Only the owner may ask for
+/// that; in a shared cache the look counts as use.
+Result<std::optional<lock::Fd>> open_to_read(const lock::Directory& root, const std::string& path,
+                                             Want want) {
+  // O_NONBLOCK: a planted FIFO must not stop us.
+  constexpr int kFlags = O_RDONLY | O_NONBLOCK;
+  if (want == Want::header) {
+    auto opened = root.open_if_exists(path, kFlags | O_NOATIME);
+    if (opened || opened.error().system_error != EPERM) return opened;
+  }
+  return root.open_if_exists(path, kFlags);
+}
+
+/// Why a name that could not be opened is no record; null: it may well be one.
+const char* foreign(const Error& error) {
+  if (error.code == Errc::refused) return "a symbolic link, not a record";
+  if (error.system_error == ENXIO) return "a socket, not a record";
+  if (error.system_error == ENOTDIR) return "passes through a file that is no directory";
+  return nullptr;
 }
 
 /// Eviction goes by the access time. The kernel keeps it, to the tick: our modification
@@ -97,12 +119,12 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
     miss.defect = std::move(why).within(root.path_of(path));
     return miss;
   };
-  // O_NONBLOCK: a planted FIFO must not stop us.
-  auto opened = root.open_if_exists(path, O_RDONLY | O_NONBLOCK);
-  if (!opened && opened.error().code == Errc::refused) {
-    return defect({Errc::corrupt, 0, "a symbolic link, not a record", {}});
+  auto opened = open_to_read(root, path, want);
+  if (!opened) {
+    const char* why = foreign(opened.error());
+    if (why != nullptr) return defect({Errc::corrupt, 0, why, {}});
+    return fail(std::move(opened).error());
   }
-  if (!opened) return fail(std::move(opened).error());
   if (!*opened) return Lookup{};
   lock::Fd file = std::move(**opened);
 
@@ -110,7 +132,7 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   if (::fstat(file.get(), &status) != 0) return fail(system_error("stat " + root.path_of(path)));
   if (!S_ISREG(status.st_mode)) return defect({Errc::corrupt, 0, "not a file", {}});
   const auto size = static_cast<std::uint64_t>(status.st_size);
-  const std::size_t first = want == Want::value ? kFirstRead : RecordHeader::kSize + Key::kLongest;
+  const std::size_t first = want == Want::value ? kFirstRead : kLongestHead;
   std::vector<std::byte> head(std::min<std::uint64_t>(size, first));
   CACHECTL_ASSIGN(const std::size_t got,
                   lock::read_full_at(file.get(), head, 0, root.path_of(path)));
@@ -128,7 +150,7 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   if (want == Want::value) note_use(file.get(), status);
   Lookup found;
   found.entry =
-      Entry(std::move(file), root.path_of(path), std::move(head), *header, time_of(status.st_atim));
+      Entry(std::move(file), root.path_of(path), std::move(head), *header, wall_time(status.st_atim));
   return found;
 }
 

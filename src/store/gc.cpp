@@ -18,10 +18,6 @@ namespace {
 constexpr std::chrono::minutes kAttemptsStay{1};
 constexpr std::size_t kProblemsKept = 20;
 
-WallTime time_of(const timespec& time) {
-  return WallTime(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
-}
-
 class Collector {
  public:
   Collector(const Root& root, const Clock& clock, const GcPolicy& policy)
@@ -103,7 +99,7 @@ class Collector {
     const auto status = directory.status(name);
     KeyHash hash;
     if (!status || !*status || !KeyHash::parse(name, hash)) return;
-    if (now_ < time_of((*status)->st_mtim) + kAttemptsStay) return;
+    if (now_ < later(wall_time((*status)->st_mtim), kAttemptsStay)) return;
     const auto held = lock_key(hash);
     if (held)
       remove_file(directory, name, static_cast<std::uint64_t>((*status)->st_size),
@@ -113,9 +109,9 @@ class Collector {
   void entry(const Directory& directory, const std::string& name, const struct stat& status,
              AgeHistogram& ages) {
     const auto size = static_cast<std::uint64_t>(status.st_size);
-    if (time_of(status.st_mtim) <= now_ && remove_if_spent(directory, name)) return;
+    if (wall_time(status.st_mtim) <= now_ && remove_if_spent(directory, name)) return;
     report_.kept.add(size);
-    ages.add(time_of(status.st_atim), size);
+    ages.add(wall_time(status.st_atim), size);
   }
 
   /// Looks again under the key's lock: since the status was taken, somebody may have
@@ -140,16 +136,19 @@ class Collector {
 
   void evict(const Directory& directory, const std::string& name, const struct stat& status,
              const AgeHistogram& ages) {
-    const int order = ages.compare(time_of(status.st_atim), excess_);
+    const int order = ages.compare(wall_time(status.st_atim), excess_);
     const bool more_of_class = excess_.files > 0 || excess_.bytes > 0;
     if (order < 0 || (order == 0 && !more_of_class)) return;
     KeyHash hash;
     if (!hash_of_entry(directory, name, hash)) return;
     const auto held = lock_key(hash);
+    if (!held) return;
+    const auto lookup = open_record(directory, name, nullptr, Want::header);
+    if (!lookup) return problem(lookup.error());  // not ours to judge: a later version's
     // Used or replaced since we looked: no longer the least recently used.
     const auto again = directory.status(name);
-    if (!held || !again || !*again || (*again)->st_ino != status.st_ino ||
-        time_of((*again)->st_atim) > now_) {
+    if (!again || !*again || (*again)->st_ino != status.st_ino ||
+        wall_time((*again)->st_atim) > now_) {
       return;
     }
     const auto size = static_cast<std::uint64_t>(status.st_size);

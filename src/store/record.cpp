@@ -46,7 +46,6 @@ constexpr Field<std::int32_t> kExitStatus{96};
 constexpr Field<std::uint32_t> kKind{100};
 constexpr Field<std::uint32_t> kKeySize{104};
 
-constexpr std::size_t kLongestHeader = 4096;
 constexpr std::uint64_t kLargestPayload = std::uint64_t{1} << 60U;
 constexpr std::chrono::seconds kSlack{5};
 
@@ -69,7 +68,7 @@ Result<std::uint32_t> decode_common(lock::Bytes head) {
   if (std::memcmp(head.data(), kMagic.data(), kMagic.size()) != 0) return corrupt("not a record");
   const std::size_t header_size = kHeaderSize.get(head);
   const std::size_t key_size = kKeySize.get(head);
-  if (header_size < RecordHeader::kSize || header_size > kLongestHeader ||
+  if (header_size < RecordHeader::kSize || header_size > RecordHeader::kLongest ||
       key_size > Key::kLongest || head.size() < header_size + key_size) {
     return corrupt("header damaged or cut off");
   }

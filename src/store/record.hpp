@@ -56,6 +56,8 @@ enum class Kind : std::uint32_t { bytes = 0 };
 
 struct RecordHeader {
   static constexpr std::size_t kSize = 128;
+  /// The longest that a header of a later version may be.
+  static constexpr std::size_t kLongest = 4096;
   static constexpr std::uint32_t kVersion = 1;
 
   std::uint64_t payload_checksum = 0;
