@@ -88,6 +88,25 @@ int open_retrying(int base, const std::string& path, int flags, mode_t mode) {
   }
 }
 
+/// The sticky bit marks a directory that was made, but is not known to be durable or to
+/// have its mode. mkdir sets it, and it goes once the directory above has been synced. So
+/// whoever comes between, also after the death of the one who made it, finishes the work
+/// before he relies on it.
+constexpr mode_t kUnsettled = S_ISVTX;
+
+/// A directory made under a umask that took away our own rights to it cannot be opened,
+/// only pointed at. True: it was such a one, and can be opened now.
+bool give_back_rights(int base, const char* name) {
+  const Fd pointer(::openat(base, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat status {};
+  if (!pointer.valid() || ::fstat(pointer.get(), &status) != 0 || status.st_uid != ::geteuid() ||
+      (status.st_mode & kUnsettled) == 0) {
+    return false;
+  }
+  const auto path = "/proc/self/fd/" + std::to_string(pointer.get());
+  return ::chmod(path.c_str(), S_IRWXU | kUnsettled) == 0;
+}
+
 Error open_error(const std::string& path, int error) {
   auto failure = system_error("open " + path, error);
   if (error == ELOOP || error == EXDEV) {
@@ -121,18 +140,32 @@ Result<Directory> Directory::open_below(const std::string& name) const {
 
 Result<Directory> Directory::ensure_below(const std::string& name, mode_t mode,
                                           bool durable) const {
-  auto existing = open_below(name);
-  if (existing || existing.error().system_error != ENOENT) return existing;
-  const bool created = retry([&] { return ::mkdirat(fd_.get(), name.c_str(), 0700); }) == 0;
-  if (!created && errno != EEXIST) return fail(system_error("mkdir " + path_of(name)));
-  CACHECTL_ASSIGN(Directory directory, open_below(name));
-  if (created) {
-    // The umask may have taken bits away that we need, or a setgid bit is wanted.
-    if (retry([&] { return ::fchmod(directory.descriptor(), mode); }) != 0) {
-      return fail(system_error("chmod " + path_of(name)));
+  auto directory = open_below(name);
+  if (!directory && directory.error().system_error == ENOENT) {
+    const mode_t first = (mode & 0777U) | kUnsettled;
+    if (retry([&] { return ::mkdirat(fd_.get(), name.c_str(), first); }) != 0 && errno != EEXIST) {
+      return fail(system_error("mkdir " + path_of(name)));
     }
-    if (durable) CACHECTL_TRY(sync());
+    directory = open_below(name);
   }
+  if (!directory && directory.error().system_error == EACCES &&
+      give_back_rights(fd_.get(), name.c_str())) {
+    directory = open_below(name);
+  }
+  struct stat status {};
+  if (!directory || ::fstat(directory->descriptor(), &status) != 0 ||
+      (status.st_mode & kUnsettled) == 0) {
+    return directory;
+  }
+  const auto change = [&](mode_t to) {
+    const bool done = retry([&] { return ::fchmod(directory->descriptor(), to); }) == 0;
+    return done || errno == EPERM;  // another's: his to settle, once he goes on
+  };
+  // Others may use it from now on; they will sync for themselves while it is marked.
+  bool changed = change(mode | kUnsettled);
+  if (durable) CACHECTL_TRY(sync());
+  changed = changed && change(mode);
+  if (!changed) return fail(system_error("chmod " + path_of(name)));
   return directory;
 }
 

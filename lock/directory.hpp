@@ -27,7 +27,8 @@ class Directory {
   [[nodiscard]] Result<Directory> open_below(const std::string& name) const;
 
   /// As open_below, but creates the directory with `mode` (whatever the umask
-  /// says) when it is missing. With `durable`, a new one is synced into this one.
+  /// says) when it is missing. With `durable`, a new one is synced into this one, also
+  /// when another process made it and has not come to that, or never will.
   [[nodiscard]] Result<Directory> ensure_below(const std::string& name, mode_t mode,
                                                bool durable) const;
 

@@ -17,6 +17,9 @@ namespace {
 
 using lock::Directory;
 
+/// Set while a root is made, as lock/directory.cpp does for those below it.
+constexpr mode_t kUnsettled = S_ISVTX;
+
 constexpr std::string_view kFormat = "cachectl 1\n";
 constexpr std::string_view kTag =
     "Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -91,21 +94,53 @@ Result<Completeness> check_format(const Directory& directory) {
               "use the cachectl that made it, or another root");
 }
 
-/// mkdir -p, each new directory synced into its parent. Only the last one gets `mode`;
-/// the rest are like ~/.cache, for the user alone.
+/// Without slashes and dots at the end, which would lead through a link that it names.
+std::string without_tail(std::string path) {
+  while (path.size() > 1 && (path.ends_with('/') || path.ends_with("/."))) path.pop_back();
+  return path;
+}
+
+std::string above(const std::string& path) {
+  const auto slash = path.rfind('/');
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+/// Makes the names in a directory durable. Not to be allowed to read it is no failure:
+/// then others made it, and what is in it.
+Result<void> sync_if_readable(const std::string& path) {
+  const lock::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return directory.valid() ? lock::sync(directory.get(), path) : Result<void>();
+}
+
+/// mkdir, with rights of our own whatever the umask says. The sticky bit stays until the
+/// root is complete and durable, see Root::settle.
+bool make_directory(const std::string& path, mode_t mark) {
+  if (lock::retry([&] { return ::mkdir(path.c_str(), 0700 | mark); }) != 0) return false;
+  const lock::Fd made(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!made.valid()) return false;
+  // By this detour, because a directory without rights cannot be opened.
+  const auto by_descriptor = "/proc/self/fd/" + std::to_string(made.get());
+  struct stat status {};
+  return ::fstat(made.get(), &status) == 0 &&
+         ((status.st_mode & 0700U) == 0700U || ::chmod(by_descriptor.c_str(), 0700 | mark) == 0);
+}
+
+/// mkdir -p, each new directory synced into its parent; all are for the user alone, like
+/// ~/.cache.
 Result<void> make_directories(const std::string& path) {
+  int reason = 0;  // the first one: the rest only follows from it
   std::size_t end = 0;
   while (end != std::string::npos) {
     end = path.find('/', end + 1);
+    const bool last = end == std::string::npos;
     const auto prefix = path.substr(0, end);
-    if (lock::retry([&] { return ::mkdir(prefix.c_str(), 0700); }) == 0) {
-      const auto slash = prefix.rfind('/');
-      const auto parent = slash == 0 ? std::string("/") : prefix.substr(0, slash);
-      const lock::Fd above(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-      if (above.valid()) CACHECTL_TRY(lock::sync(above.get(), parent));
-    } else if (errno != EEXIST && end == std::string::npos) {
-      return fail(system_error("make the cache directory " + path));
+    if (make_directory(prefix, last ? kUnsettled : 0)) {
+      CACHECTL_TRY(sync_if_readable(above(prefix)));
+      continue;
     }
+    if (errno == EEXIST) continue;
+    if (reason == 0) reason = errno;
+    if (last) return fail(system_error("make the cache directory " + path, reason));
   }
   return {};
 }
@@ -135,7 +170,7 @@ Result<std::optional<Root>> Root::adopt(Directory directory, Sharing sharing,
 
 Result<std::optional<Root>> Root::open(const std::string& path, Sharing sharing,
                                        lock::OuterLocks outer) {
-  auto directory = Directory::open(path);
+  auto directory = Directory::open(without_tail(path));
   if (directory) return adopt(std::move(*directory), sharing, std::move(outer));
   if (directory.error().system_error == ENOENT) return std::optional<Root>();
   return fail(std::move(directory).error());
@@ -145,17 +180,32 @@ Result<Root> Root::open_or_create(const std::string& path, Sharing sharing,
                                   lock::OuterLocks outer) {
   CACHECTL_ASSIGN(auto existing, open(path, sharing, outer));
   if (existing) return std::move(*existing);
-  CACHECTL_TRY(make_directories(path));
-  CACHECTL_ASSIGN(Directory directory, Directory::open(path));
+  const auto name = without_tail(path);
+  CACHECTL_TRY(make_directories(name));
+  CACHECTL_ASSIGN(Directory directory, Directory::open(name));
   Root root(std::make_unique<Directory>(std::move(directory)), sharing, std::move(outer));
-  // mkdir obeys the umask, and knows nothing of sharing.
-  if (lock::retry([&] { return ::fchmod(root.directory_->descriptor(), root.directory_mode()); }) !=
-      0) {
-    return fail(system_error("chmod " + path));
-  }
+  // mkdir knows nothing of sharing, and somebody may have made an empty directory for us.
+  CACHECTL_TRY(root.change_mode(root.directory_mode() | kUnsettled));
   CACHECTL_TRY(check_safe(*root.directory_, sharing));
   CACHECTL_TRY(root.initialize());
+  CACHECTL_TRY(root.settle());
   return root;
+}
+
+Result<void> Root::change_mode(mode_t mode) const {
+  if (lock::retry([&] { return ::fchmod(directory_->descriptor(), mode); }) == 0) return {};
+  return fail(system_error("chmod " + path()));
+}
+
+Result<void> Root::settle() const {
+  struct stat status {};
+  if (::fstat(directory_->descriptor(), &status) != 0) return fail(system_error("stat " + path()));
+  if ((status.st_mode & kUnsettled) == 0) return {};
+  CACHECTL_TRY(directory_->sync());
+  CACHECTL_TRY(sync_if_readable(above(path())));
+  // Another user's, in a shared cache: his to settle.
+  auto changed = change_mode(directory_mode());
+  return changed || changed.error().system_error == EPERM ? Result<void>() : changed;
 }
 
 Result<void> Root::initialize() const {
@@ -170,6 +220,7 @@ Result<void> Root::initialize() const {
 }
 
 Result<Directory> Root::writable(const std::string& name) const {
+  CACHECTL_TRY(settle());
   const auto slash = name.find('/');
   CACHECTL_ASSIGN(Directory directory,
                   directory_->ensure_below(name.substr(0, slash), directory_mode(), true));

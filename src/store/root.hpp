@@ -61,6 +61,11 @@ class Root {
   static Result<std::optional<Root>> adopt(lock::Directory directory, Sharing sharing,
                                            lock::OuterLocks outer);
   Result<void> initialize() const;
+  Result<void> change_mode(mode_t mode) const;
+  /// A root carries the sticky bit from its making until it is known to be durable. Who
+  /// writes into one that has it, because its maker is at it or died, makes it durable
+  /// first: or a value could be, and the cache that it lies in not.
+  Result<void> settle() const;
 
   std::unique_ptr<lock::Directory> directory_;  // its address stays, as locks_ keeps it
   Sharing sharing_;
