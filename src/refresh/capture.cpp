@@ -58,6 +58,11 @@ class StreamCapture {
     if (!written) not_passed_on_ = std::move(written).error();
   }
 
+  /// The rest cannot be had: what there is must not pass for the whole.
+  void lose_rest(const Error& why) {
+    if (!not_recorded_) not_recorded_ = why;
+  }
+
   /// Waits until the consumer has everything.
   void stop_following() {
     if (!follower_) return;
@@ -150,6 +155,7 @@ class ErrorCapture final : public StreamCapture {
 /// Reads once from a pipe into the capture; false at the end.
 bool drain_once(const lock::Fd& pipe, std::span<std::byte> block, StreamCapture& capture) {
   const auto got = lock::read_some(pipe.get(), block, "pipe");
+  if (!got) capture.lose_rest(got.error());
   if (!got || *got == 0) return false;
   capture.take(block.first(*got));
   return true;
@@ -169,6 +175,11 @@ int drain(Pipe& output, Pipe& errors, OutputCapture& output_capture, ErrorCaptur
                                    {request != 0 ? ended.get() : -1, POLLIN, 0}}};
     if (::poll(watched.data(), watched.size(), -1) < 0) {
       if (errno == EINTR) continue;
+      const auto why = system_error("wait for the output of the command");
+      output_capture.lose_rest(why);
+      error_capture.lose_rest(why);
+      output.read.reset();  // or the source would wait for us, and we for it
+      errors.read.reset();
       break;
     }
     if (watched[0].revents != 0 && !drain_once(output.read, block, output_capture)) {
