@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <array>
+#include <boost/filesystem/operations.hpp>
 
 #include "cli/command.hpp"
 #include "cli/json.hpp"
@@ -89,12 +90,16 @@ class Config final : public Command {
 
   [[nodiscard]] Result<int> init(Session& session) const {
     const std::string target = file_.empty() ? "cachectl.toml" : file_;
+    const auto parent = boost::filesystem::path(target).parent_path();
+    boost::system::error_code error;
+    if (!parent.empty()) boost::filesystem::create_directories(parent, error);
+    if (error) return fail(system_error("make " + parent.string(), error.value()));
     const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (force_ ? O_TRUNC : O_EXCL);
     const lock::Fd file(lock::retry([&] { return ::open(target.c_str(), flags, 0644); }));
     if (!file.valid()) {
-      auto error = system_error("write " + target);
-      if (error.system_error == EEXIST) error.advice = "add --force to replace it";
-      return fail(std::move(error));
+      auto failure = system_error("write " + target);
+      if (failure.system_error == EEXIST) failure.advice = "add --force to replace it";
+      return fail(std::move(failure));
     }
     CACHECTL_TRY(lock::write_all(file.get(), lock::bytes_of(config::example_toml()), target));
     CACHECTL_TRY(session.print("wrote " + escaped(target) + "\n"));

@@ -51,9 +51,12 @@ void Definition::options(const std::string& names, std::vector<std::string>& tar
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
-void Definition::number(const std::string& names, int& target, const std::string& meta,
+void Definition::status(const std::string& names, int& target, const std::string& meta,
                         const std::string& doc) {
-  impl_->app.add_option(names, target, doc)->type_name(meta)->take_last();
+  impl_->app.add_option(names, target, doc)
+      ->check(CLI::Range(0, 255))
+      ->type_name(meta)
+      ->take_last();
 }
 
 void Definition::setting(const std::string& names, const std::string& key, const std::string& meta,

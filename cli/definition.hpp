@@ -27,7 +27,8 @@ class Definition {
   /// Repeatable.
   void options(const std::string& names, std::vector<std::string>& target, const std::string& meta,
                const std::string& doc);
-  void number(const std::string& names, int& target, const std::string& meta,
+  /// An exit status, 0 to 255.
+  void status(const std::string& names, int& target, const std::string& meta,
               const std::string& doc);
   /// A flag that sets an option of the configuration.
   void setting(const std::string& names, const std::string& key, const std::string& meta,

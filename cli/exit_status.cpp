@@ -76,8 +76,10 @@ std::string exit_statuses_markdown() {
       "\n## `run`, when the cache fails but the source does not\n\n"
       "The output of the source is always passed on in full. If the value could not be stored\n"
       "(disk full, I/O error, lock lost), a line on standard error says so and the status is 125,\n"
-      "unless the source itself ended with another one: status 0 means that the value is in the\n"
-      "cache. A cache that may only be read is announced as such and is no failure: the command\n"
+      "unless the source itself ended with another one. So a run that was to store its result, "
+      "and\n"
+      "did not, never ends with 0. A cache that may only be read is announced as such and is no "
+      "failure: the command\n"
       "runs uncached, and its status is returned.\n";
   return text;
 }

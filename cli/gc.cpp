@@ -33,8 +33,9 @@ class Gc final : public Command {
     policy.dry_run = dry_run_ ? store::DryRun::yes : store::DryRun::no;
     CACHECTL_ASSIGN(const auto report, cache->collect(policy));
     CACHECTL_TRY(session.print(json_ ? as_json(report) : as_text(report)));
-    for (const auto& problem : report.problems) session.warn(problem);
-    return report.problems.empty() ? kDone : kFailed;
+    int status = kDone;
+    for (const auto& problem : report.problems) status = session.report(problem);
+    return status;
   }
 
  private:

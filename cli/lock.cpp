@@ -12,6 +12,7 @@ namespace {
 class Lock final : public Command {
  public:
   void define(Definition& definition) override {
+    definition_ = &definition;
     definition.option("--key", key_, "KEY", "Lock this key instead of the whole cache");
     definition.flag("--shared", shared_, "Share the lock with others that do so");
     definition.flag("--try", try_, "Do not wait: exit status 1 when it is held");
@@ -30,7 +31,7 @@ class Lock final : public Command {
     CACHECTL_ASSIGN(const auto* settings, session.settings());
     CACHECTL_ASSIGN(const Cache* cache, session.cache());
     std::optional<Key> key;
-    if (!key_.empty()) {
+    if (definition_->was_given("--key")) {
       CACHECTL_ASSIGN(auto named, Key::from(key_));
       key = std::move(named);
     }
@@ -49,7 +50,7 @@ class Lock final : public Command {
     lock::Command command;
     command.argv = command_;
     command.environment.push_back("CACHECTL_LOCK=" + lock::encode(held.handed_down()));
-    if (lock::backend.inheritable) command.keep_open.push_back(held.descriptor());
+    command.keep_open.push_back(held.descriptor());
     CACHECTL_ASSIGN(const auto trap, lock::SignalTrap::create());
     CACHECTL_ASSIGN(auto child, lock::Child::spawn(command, &trap.previous_mask()));
     CACHECTL_ASSIGN(const auto status, child.wait(&trap));
@@ -57,6 +58,7 @@ class Lock final : public Command {
     return status.value;
   }
 
+  Definition* definition_ = nullptr;
   std::string key_;
   bool shared_ = false;
   bool try_ = false;

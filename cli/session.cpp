@@ -13,7 +13,7 @@ void GlobalOptions::define(Definition& definition) {
   definition.setting("--root", "root", "DIR", "The directory of the cache");
   definition.option("--config", config_file, "FILE", "Read this configuration file");
   definition.flag("-q,--quiet", quiet, "No warnings");
-  definition.number("-E,--timeout-status", timeout_status, "N",
+  definition.status("-E,--timeout-status", timeout_status, "N",
                     "Exit with N instead of 124 when a deadline passes");
 }
 
@@ -76,9 +76,7 @@ void Session::warn(const Error& what) {
 int Session::report(const Error& error) {
   if (error.system_error == EPIPE) lock::die_by(SIGPIPE);
   say("cachectl: ", error);
-  if (error.code == Errc::timeout && options_.timeout_status != 0) {
-    return options_.timeout_status;
-  }
+  if (error.code == Errc::timeout) return options_.timeout_status;
   return exit_status_of(error.code);
 }
 

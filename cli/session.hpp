@@ -19,7 +19,7 @@ namespace cachectl::cli {
 struct GlobalOptions {
   std::string config_file;
   bool quiet = false;
-  int timeout_status = 0;  ///< 0: as in the table
+  int timeout_status = 124;  ///< as in the table, unless -E says otherwise
 
   void define(Definition& definition);
 };

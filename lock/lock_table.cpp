@@ -35,6 +35,11 @@ Result<bool> conflicts(int descriptor, Range range) {
   return what.l_type != F_UNLCK;
 }
 
+Error lost_lock(const std::string& path) {
+  return {Errc::lease_lost, 0, "the lock of a parent process on " + path + " is gone",
+          "nothing was written; CACHECTL_LOCK names a lock that has ended"};
+}
+
 /// The ranges of a slot, with the turnstile.
 Result<bool> lock_slot(FileLock& file, Slot slot, unsigned depth, Mode mode,
                        const Deadline& deadline) {
@@ -175,8 +180,10 @@ Result<unsigned> LockTable::depth_for(Slot slot, Mode mode, const FileLock& file
   unsigned depth = 0;
   for (const auto& outer : outer_) {
     struct stat status {};
-    if (::fstat(outer.descriptor, &status) != 0 || !same_file(status, table)) continue;
-    if (!outer.slot.overlaps(slot)) continue;
+    if (::fstat(outer.descriptor, &status) != 0) continue;  // closed on the way to us
+    if (status.st_nlink == 0) return fail(lost_lock(file.path()));
+    if (!same_file(status, table)) continue;  // of another table
+    if (backend.ranges && !outer.slot.overlaps(slot)) continue;
     if (!backend.inheritable || !outer.slot.covers(slot) ||
         (outer.mode == Mode::shared && mode == Mode::exclusive)) {
       return fail(Errc::usage,
@@ -193,8 +200,7 @@ Result<unsigned> LockTable::depth_for(Slot slot, Mode mode, const FileLock& file
       CACHECTL_ASSIGN(others, conflicts(outer.descriptor, range));
     }
     if (!somebody || others) {
-      return fail(Errc::lease_lost, "the lock of a parent process on " + file.path() + " is gone",
-                  "nothing was written; CACHECTL_LOCK names a lock that has ended");
+      return fail(lost_lock(file.path()));
     }
     depth = outer.depth + 1;
   }

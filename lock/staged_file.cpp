@@ -105,11 +105,15 @@ Result<void> StagedFile::make_anonymous() {
 
 Result<StagedFate> remove_if_abandoned(const Directory& staging, const std::string& name,
                                        bool dry_run) {
-  CACHECTL_ASSIGN(auto opened, staging.open_if_exists(name, O_RDWR | O_NONBLOCK));
-  if (!opened) return StagedFate::gone;
-  FileLock file(std::move(*opened), staging.path_of(name));
-  CACHECTL_ASSIGN(const bool abandoned,
-                  file.lock(kWholeFile, Mode::exclusive, Deadline::immediately()));
+  // To know is enough for a dry run: a shared lock, which a read-only cache grants too.
+  auto opened = staging.open_if_exists(name, (dry_run ? O_RDONLY : O_RDWR) | O_NONBLOCK);
+  // Another user's, whose umask kept us out: for him to remove.
+  if (!opened && opened.error().code == Errc::permission) return StagedFate::alive;
+  if (!opened) return fail(std::move(opened).error());
+  if (!*opened) return StagedFate::gone;
+  FileLock file(std::move(**opened), staging.path_of(name));
+  const auto mode = dry_run ? Mode::shared : Mode::exclusive;
+  CACHECTL_ASSIGN(const bool abandoned, file.lock(kWholeFile, mode, Deadline::immediately()));
   if (!abandoned) return StagedFate::alive;
   struct stat status {};
   if (::fstat(file.descriptor(), &status) != 0) return fail(system_error("stat " + file.path()));

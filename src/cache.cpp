@@ -103,9 +103,10 @@ Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writ
       previous.entry->verify()) {
     return std::optional<store::Generation>();
   }
+  CACHECTL_ASSIGN(const auto newest, store::newest_generation(root, key));
   store::RecordHeader header;
   header.generation =
-      store::next_generation(previous.entry ? previous.entry->header().generation : 0, now);
+      store::next_generation(newest, now);
   header.created = now;
   header.expires = later(now, policy.ttl);
   CACHECTL_TRY(held.still_valid());

@@ -1,9 +1,6 @@
 #include "src/config/paths.hpp"
 
-#include <unistd.h>
-
-#include <array>
-#include <climits>
+#include <boost/filesystem/operations.hpp>
 #include <cstddef>
 
 #include "src/config/quoted.hpp"
@@ -64,11 +61,10 @@ Result<std::string> path_in_file(std::string_view text, const Environment& envir
 Result<std::string> from_working_directory(std::string_view text) {
   CACHECTL_TRY(check(text));
   if (text.starts_with('/')) return tidy(text);
-  std::array<char, PATH_MAX> directory{};
-  if (::getcwd(directory.data(), directory.size()) == nullptr) {
-    return fail(system_error("working directory").within(quoted(text)));
-  }
-  return tidy(std::string(directory.data()) + '/' + std::string(text));
+  boost::system::error_code error;
+  const auto directory = boost::filesystem::current_path(error);
+  if (error) return fail(system_error("working directory", error.value()).within(quoted(text)));
+  return tidy(directory.string() + '/' + std::string(text));
 }
 
 }  // namespace cachectl::config

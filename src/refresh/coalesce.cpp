@@ -12,9 +12,6 @@ struct Coalescer::Seen {
   [[nodiscard]] static store::Generation number(const std::optional<store::Entry>& entry) {
     return entry ? entry->header().generation : 0;
   }
-  [[nodiscard]] store::Generation newest() const {
-    return std::max(number(record), number(attempt));
-  }
 };
 
 /// One call of run, with what it saw when it asked.
@@ -153,26 +150,31 @@ Result<RunResult> Coalescer::timed_out(const Request& request) const {
   return run_uncached(request.source, request.policy, request.sink);
 }
 
-Result<void> Coalescer::publish(const Request& request, store::RecordWriter& writer,
-                                const Captured& captured, store::Generation generation) const {
+Result<store::Generation> Coalescer::publish(const Request& request, store::RecordWriter& writer,
+                                             const Captured& captured,
+                                             store::Generation generation) const {
+  // The source itself may have published under its key while it ran.
+  CACHECTL_ASSIGN(const auto newest, store::newest_generation(*root_, request.key));
   const auto now = clock_->now();
   store::RecordHeader header;
-  header.generation = generation;
+  header.generation = std::max(generation, newest + 1);
   header.created = now;
   header.expires = later(now, request.policy.ttl);
   header.source_duration = captured.duration;
   header.exit_status = captured.status.value;
   if (request.policy.store.stores(captured.status) && request.policy.ttl.count() > 0) {
-    return writer.publish(header, store::Place::entry, request.policy.durability);
+    CACHECTL_TRY(writer.publish(header, store::Place::entry, request.policy.durability));
+    return header.generation;
   }
   // For those who wait, and nobody else: expired from the start, and not worth a sync.
   header.expires = now;
-  return writer.publish(header, store::Place::attempt, lock::Durability::none);
+  CACHECTL_TRY(writer.publish(header, store::Place::attempt, lock::Durability::none));
+  return header.generation;
 }
 
 Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) const {
-  CACHECTL_ASSIGN(const Seen seen, look(request.key));
-  const auto generation = store::next_generation(seen.newest(), clock_->now());
+  CACHECTL_ASSIGN(const auto newest, store::newest_generation(*root_, request.key));
+  const auto generation = store::next_generation(newest, clock_->now());
   auto writer = store::RecordWriter::create(*root_, request.key);
   if (!writer &&
       (writer.error().code == Errc::read_only || writer.error().code == Errc::permission ||
@@ -181,7 +183,9 @@ Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) c
   }
 
   Hold hold;
-  if (lock::backend.inheritable) hold.descriptors.push_back(held.descriptor());
+  hold.descriptors.push_back(held.descriptor());
+  // A source may itself use the cache, also under its own key.
+  hold.environment.push_back("CACHECTL_LOCK=" + lock::encode(held.handed_down()));
   if (request.key.bytes().find('\0') == std::string::npos) {
     hold.environment.push_back("CACHECTL_KEY=" + request.key.bytes());
   }
@@ -195,13 +199,16 @@ Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) c
       held.leave_to_children();
       return;
     }
-    auto published = writer ? held.still_valid() : tl::unexpected(writer.error());
-    if (published && captured.not_recorded) published = fail(*captured.not_recorded);
-    if (published) published = publish(request, *writer, captured, generation);
+    const auto published = [&]() -> Result<store::Generation> {
+      if (!writer) return fail(writer.error());
+      if (captured.not_recorded) return fail(*captured.not_recorded);
+      CACHECTL_TRY(held.still_valid());
+      return publish(request, *writer, captured, generation);
+    }();
     if (published) {
-      result.generation = generation;
+      result.generation = *published;
     } else {
-      result.not_stored = std::move(published).error();
+      result.not_stored = published.error();
     }
     held.release();
   };

@@ -97,8 +97,10 @@ class Coalescer {
   [[nodiscard]] Result<RunResult> ask(const Request& request) const;
   [[nodiscard]] Result<RunResult> lead(const Request& request, lock::HeldLock held) const;
   [[nodiscard]] Result<RunResult> timed_out(const Request& request) const;
-  [[nodiscard]] Result<void> publish(const Request& request, store::RecordWriter& writer,
-                                     const Captured& captured, store::Generation generation) const;
+  [[nodiscard]] Result<store::Generation> publish(const Request& request,
+                                                  store::RecordWriter& writer,
+                                                  const Captured& captured,
+                                                  store::Generation generation) const;
 
   const store::Root* root_;
   const Clock* clock_;

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <climits>
+#include <boost/filesystem/operations.hpp>
 
 #include "lock/child.hpp"
 #include "lock/retry.hpp"
@@ -59,9 +59,10 @@ Result<std::string> canonical_form(const CommandIdentity& identity) {
   for (const auto& argument : identity.argv) add(canonical, 'a', argument);
   add(canonical, 's', identity.scope);
   if (identity.working_directory) {
-    char buffer[PATH_MAX];
-    if (::getcwd(buffer, sizeof buffer) == nullptr) return fail(system_error("getcwd"));
-    add(canonical, 'd', buffer);
+    boost::system::error_code error;
+    const auto directory = boost::filesystem::current_path(error);
+    if (error) return fail(system_error("working directory", error.value()));
+    add(canonical, 'd', directory.string());
   }
   for (const auto& name : identity.variables) {
     const char* value = ::getenv(name.c_str());

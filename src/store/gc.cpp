@@ -87,6 +87,7 @@ class Collector {
 
   void staged(const Directory& directory, const std::string& name) {
     const auto status = directory.status(name);
+    if (status && *status && !S_ISREG((*status)->st_mode)) return;  // none of ours
     auto fate = lock::remove_if_abandoned(directory, name, policy_.dry_run == DryRun::yes);
     if (!fate) return problem(std::move(fate).error());
     if (*fate == lock::StagedFate::alive) ++report_.busy;
@@ -100,8 +101,8 @@ class Collector {
     KeyHash hash;
     if (!status || !*status || !KeyHash::parse(name, hash)) return;
     if (now_ < later(wall_time((*status)->st_mtim), kAttemptsStay)) return;
-    const auto held = lock_key(hash);
-    if (held)
+    std::optional<lock::HeldLock> held;
+    if (lock_key(hash, held))
       remove_file(directory, name, static_cast<std::uint64_t>((*status)->st_size),
                   report_.attempts);
   }
@@ -119,8 +120,8 @@ class Collector {
   bool remove_if_spent(const Directory& directory, const std::string& name) {
     KeyHash hash;
     if (!hash_of_entry(directory, name, hash)) return false;
-    const auto held = lock_key(hash);
-    if (!held) return false;
+    std::optional<lock::HeldLock> held;
+    if (!lock_key(hash, held)) return false;
     auto lookup = open_record(directory, name, nullptr, Want::header);
     if (!lookup) {
       problem(std::move(lookup).error());
@@ -141,8 +142,8 @@ class Collector {
     if (order < 0 || (order == 0 && !more_of_class)) return;
     KeyHash hash;
     if (!hash_of_entry(directory, name, hash)) return;
-    const auto held = lock_key(hash);
-    if (!held) return;
+    std::optional<lock::HeldLock> held;
+    if (!lock_key(hash, held)) return;
     const auto lookup = open_record(directory, name, nullptr, Want::header);
     if (!lookup) return problem(lookup.error());  // not ours to judge: a later version's
     // Used or replaced since we looked: no longer the least recently used.
@@ -160,15 +161,19 @@ class Collector {
     excess_.bytes -= std::min(excess_.bytes, size);
   }
 
-  std::optional<lock::HeldLock> lock_key(const KeyHash& hash) {
-    auto held = root_.locks().acquire(slot_of(hash), lock::Mode::exclusive,
-                                      lock::Deadline::immediately(), "cachectl gc");
-    if (!held) {
-      problem(std::move(held).error());
-      return std::nullopt;
+  /// Without it nothing is removed. A dry run removes nothing, so it needs none, and works
+  /// on a cache that may only be read.
+  bool lock_key(const KeyHash& hash, std::optional<lock::HeldLock>& held) {
+    if (policy_.dry_run == DryRun::yes) return true;
+    auto locked = root_.locks().acquire(slot_of(hash), lock::Mode::exclusive,
+                                        lock::Deadline::immediately(), "cachectl gc");
+    if (!locked) {
+      problem(std::move(locked).error());
+      return false;
     }
-    if (!*held) ++report_.busy;
-    return std::move(*held);
+    if (!*locked) ++report_.busy;
+    held = std::move(*locked);
+    return held.has_value();
   }
 
   bool remove_file(const Directory& directory, const std::string& name, std::uint64_t size,

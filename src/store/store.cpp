@@ -1,5 +1,7 @@
 #include "src/store/store.hpp"
 
+#include <algorithm>
+
 namespace cachectl::store {
 
 Result<Lookup> find(const Root& root, const Key& key) {
@@ -8,6 +10,13 @@ Result<Lookup> find(const Root& root, const Key& key) {
 
 Result<Lookup> find_attempt(const Root& root, const Key& key) {
   return open_record(root.directory(), std::string(Root::kAttempts) + "/" + key.hash().hex(), &key);
+}
+
+Result<Generation> newest_generation(const Root& root, const Key& key) {
+  CACHECTL_ASSIGN(const auto record, find(root, key));
+  CACHECTL_ASSIGN(const auto attempt, find_attempt(root, key));
+  return std::max(record.entry ? record.entry->header().generation : 0,
+                  attempt.entry ? attempt.entry->header().generation : 0);
 }
 
 lock::Slot slot_of(const KeyHash& hash) { return lock::Slot::of(hash.low); }

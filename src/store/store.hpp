@@ -17,6 +17,9 @@ namespace cachectl::store {
 /// The outcome of the last attempt that was not stored, if a clean-up has left it.
 [[nodiscard]] Result<Lookup> find_attempt(const Root& root, const Key& key);
 
+/// The generation of the newest of both; 0: there is neither.
+[[nodiscard]] Result<Generation> newest_generation(const Root& root, const Key& key);
+
 /// The lock that serializes the writers of a key.
 [[nodiscard]] lock::Slot slot_of(const KeyHash& hash);
 
