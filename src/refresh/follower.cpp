@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <system_error>
 #include <utility>
 
 #include "src/store/copy.hpp"
@@ -16,7 +17,12 @@ Follower::Follower(int from, std::uint64_t offset, int to, std::string name)
   sigset_t previous;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &previous);
-  thread_ = std::thread([this] { follow(); });
+  try {
+    thread_ = std::thread([this] { follow(); });
+  } catch (const std::system_error&) {
+    // No thread is to be had, under a limit on processes for instance: the consumer gets
+    // everything in the end, when finish follows.
+  }
   ::pthread_sigmask(SIG_SETMASK, &previous, nullptr);
 }
 
@@ -29,12 +35,17 @@ void Follower::advance(std::uint64_t size) {
 }
 
 Result<void> Follower::finish() {
+  bool again = false;
   {
     const std::lock_guard guard(mutex_);
-    finished_ = true;
+    again = std::exchange(finished_, true);
     changed_.notify_one();
   }
-  if (thread_.joinable()) thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+  } else if (!again) {
+    follow();
+  }
   if (error_) return fail(*error_);
   return {};
 }
