@@ -99,8 +99,8 @@ constexpr mode_t kUnsettled = S_ISVTX;
 bool give_back_rights(int base, const char* name) {
   const Fd pointer(::openat(base, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   struct stat status {};
-  if (!pointer.valid() || ::fstat(pointer.get(), &status) != 0 || status.st_uid != ::geteuid() ||
-      (status.st_mode & kUnsettled) == 0) {
+  if (!pointer.valid() || retry([&] { return ::fstat(pointer.get(), &status); }) != 0 ||
+      status.st_uid != ::geteuid() || (status.st_mode & kUnsettled) == 0) {
     return false;
   }
   const auto path = "/proc/self/fd/" + std::to_string(pointer.get());
@@ -153,7 +153,7 @@ Result<Directory> Directory::ensure_below(const std::string& name, mode_t mode,
     directory = open_below(name);
   }
   struct stat status {};
-  if (!directory || ::fstat(directory->descriptor(), &status) != 0 ||
+  if (!directory || retry([&] { return ::fstat(directory->descriptor(), &status); }) != 0 ||
       (status.st_mode & kUnsettled) == 0) {
     return directory;
   }

@@ -7,6 +7,8 @@
 #include <array>
 #include <charconv>
 
+#include "lock/retry.hpp"
+
 namespace cachectl::lock {
 
 namespace {
@@ -143,7 +145,7 @@ void HeldLock::release() {
 
 Result<void> HeldLock::still_valid() const {
   struct stat ours {};
-  if (::fstat(file_->descriptor(), &ours) != 0) {
+  if (retry([&] { return ::fstat(file_->descriptor(), &ours); }) != 0) {
     return fail(system_error("stat " + file_->path()));
   }
   CACHECTL_ASSIGN(const auto theirs, directory_->status(name_));
@@ -176,11 +178,15 @@ Result<FileLock> LockTable::open_file() const {
 
 Result<unsigned> LockTable::depth_for(Slot slot, Mode mode, const FileLock& file) const {
   struct stat table {};
-  if (::fstat(file.descriptor(), &table) != 0) return fail(system_error("stat " + file.path()));
+  if (retry([&] { return ::fstat(file.descriptor(), &table); }) != 0) {
+    return fail(system_error("stat " + file.path()));
+  }
   unsigned depth = 0;
   for (const auto& outer : outer_) {
     struct stat status {};
-    if (::fstat(outer.descriptor, &status) != 0) continue;  // closed on the way to us
+    if (retry([&] { return ::fstat(outer.descriptor, &status); }) != 0) {
+      continue;  // closed on the way to us
+    }
     if (status.st_nlink == 0) return fail(lost_lock(file.path()));
     if (!same_file(status, table)) continue;  // of another table
     if (backend.ranges && !outer.slot.overlaps(slot)) continue;

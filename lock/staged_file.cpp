@@ -59,7 +59,9 @@ Result<StagedFile> StagedFile::create(const Directory& staging, mode_t mode) {
     CACHECTL_ASSIGN(const bool locked,
                     file.file_.lock(kWholeFile, Mode::exclusive, Deadline::immediately()));
     struct stat status {};
-    if (::fstat(file.descriptor(), &status) != 0) return fail(system_error("stat " + file.path()));
+    if (retry([&] { return ::fstat(file.descriptor(), &status); }) != 0) {
+      return fail(system_error("stat " + file.path()));
+    }
     // Between creation and lock a clean-up may have taken it for abandoned.
     if (!locked || status.st_nlink == 0) continue;
     if ((status.st_mode & 07777U) != mode &&
@@ -116,7 +118,9 @@ Result<StagedFate> remove_if_abandoned(const Directory& staging, const std::stri
   CACHECTL_ASSIGN(const bool abandoned, file.lock(kWholeFile, mode, Deadline::immediately()));
   if (!abandoned) return StagedFate::alive;
   struct stat status {};
-  if (::fstat(file.descriptor(), &status) != 0) return fail(system_error("stat " + file.path()));
+  if (retry([&] { return ::fstat(file.descriptor(), &status); }) != 0) {
+    return fail(system_error("stat " + file.path()));
+  }
   // Published under another name since we opened it: not ours to touch, nor is there
   // anything under this name any more.
   CACHECTL_ASSIGN(const auto named, staging.status(name));

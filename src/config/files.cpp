@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "lock/fd.hpp"
+#include "lock/retry.hpp"
 #include "src/config/paths.hpp"
 #include "src/config/quoted.hpp"
 
@@ -72,7 +73,9 @@ tl::unexpected<Error> distrust(std::string_view why) {
 Result<void> check_local_file(const lock::Fd& file) {
   struct stat status {};
   struct stat link {};
-  if (::fstat(file.get(), &status) != 0) return fail(unreadable(local_file, errno));
+  if (lock::retry([&] { return ::fstat(file.get(), &status); }) != 0) {
+    return fail(unreadable(local_file, errno));
+  }
   if (::lstat(local_file, &link) != 0) return fail(unreadable(local_file, errno));
   if (!is_trusted_owner(status.st_uid) || !is_trusted_owner(link.st_uid)) {
     return distrust("it belongs to another user");

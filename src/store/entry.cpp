@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "lock/retry.hpp"
 #include "src/store/checksum.hpp"
 #include "src/store/copy.hpp"
 
@@ -129,7 +130,9 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   lock::Fd file = std::move(**opened);
 
   struct stat status {};
-  if (::fstat(file.get(), &status) != 0) return fail(system_error("stat " + root.path_of(path)));
+  if (lock::retry([&] { return ::fstat(file.get(), &status); }) != 0) {
+    return fail(system_error("stat " + root.path_of(path)));
+  }
   if (!S_ISREG(status.st_mode)) return defect({Errc::corrupt, 0, "not a file", {}});
   const auto size = static_cast<std::uint64_t>(status.st_size);
   const std::size_t first = want == Want::value ? kFirstRead : kLongestHead;

@@ -28,7 +28,7 @@ constexpr std::string_view kTag =
 
 Result<void> check_safe(const Directory& directory, Sharing sharing) {
   struct stat status {};
-  if (::fstat(directory.descriptor(), &status) != 0) {
+  if (lock::retry([&] { return ::fstat(directory.descriptor(), &status); }) != 0) {
     return fail(system_error("stat " + directory.path()));
   }
   const auto refuse = [&](const std::string& why, const std::string& advice) {
@@ -121,7 +121,7 @@ bool make_directory(const std::string& path, mode_t mark) {
   // By this detour, because a directory without rights cannot be opened.
   const auto by_descriptor = "/proc/self/fd/" + std::to_string(made.get());
   struct stat status {};
-  return ::fstat(made.get(), &status) == 0 &&
+  return lock::retry([&] { return ::fstat(made.get(), &status); }) == 0 &&
          ((status.st_mode & 0700U) == 0700U || ::chmod(by_descriptor.c_str(), 0700 | mark) == 0);
 }
 
@@ -199,7 +199,9 @@ Result<void> Root::change_mode(mode_t mode) const {
 
 Result<void> Root::settle() const {
   struct stat status {};
-  if (::fstat(directory_->descriptor(), &status) != 0) return fail(system_error("stat " + path()));
+  if (lock::retry([&] { return ::fstat(directory_->descriptor(), &status); }) != 0) {
+    return fail(system_error("stat " + path()));
+  }
   if ((status.st_mode & kUnsettled) == 0) return {};
   CACHECTL_TRY(directory_->sync());
   CACHECTL_TRY(sync_if_readable(above(path())));
