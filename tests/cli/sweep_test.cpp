@@ -139,7 +139,7 @@ void check_clean(const Sandbox& sandbox) {
 }
 
 void sweep(const Scenario& scenario, const std::string& what, std::size_t stride, Edges edges,
-           const std::function<void(const Sandbox&, const Outcome&)>& check) {
+           const std::function<void(const Sandbox&, const Call&, const Outcome&)>& check) {
   const Sandbox sandbox;
   if (!can_trace(sandbox)) return;
   scenario.prepare(sandbox);
@@ -154,7 +154,7 @@ void sweep(const Scenario& scenario, const std::string& what, std::size_t stride
     const auto outcome = run(injected(sandbox, program, call, what));
     met += was_injected(sandbox) ? 1 : 0;
     INFO("status " << outcome.status << ", stderr: " << outcome.errors);
-    check(sandbox, outcome);
+    check(sandbox, call, outcome);
     check_value(sandbox, scenario, outcome.status == 0);
     CHECK(scenario.passed_on.starts_with(outcome.output));
     CHECK((outcome.status != 0 || outcome.output == scenario.passed_on));
@@ -169,7 +169,9 @@ void sweep(const Scenario& scenario, const std::string& what, std::size_t stride
   CHECK(met * 4 >= calls.size() * 3);
 }
 
-void check_failure(const Sandbox&, const Outcome& outcome) {
+void check_failure(const Sandbox& sandbox, const Call& call, const Outcome& outcome) {
+  // What is not synced is not stored, however whole it looks.
+  CHECK((outcome.status != 0 || call.name != "fsync" || !was_injected(sandbox)));
   if (outcome.status == 0) return;
   const auto messages = messages_in(outcome.errors);
   REQUIRE(!messages.empty());
@@ -178,12 +180,12 @@ void check_failure(const Sandbox&, const Outcome& outcome) {
   CHECK((outcome.status == (in_configuration ? 2 : 125) || outcome.status == 128 + SIGPIPE));
 }
 
-void check_no_failure(const Sandbox&, const Outcome& outcome) {
+void check_no_failure(const Sandbox&, const Call&, const Outcome& outcome) {
   CHECK(outcome.status == 0);
   CHECK(messages_in(outcome.errors).empty());
 }
 
-void check_killed(const Sandbox& sandbox, const Outcome& outcome) {
+void check_killed(const Sandbox& sandbox, const Call&, const Outcome& outcome) {
   CHECK(outcome.status == (was_injected(sandbox) ? 128 + SIGKILL : 0));
 }
 
@@ -202,7 +204,7 @@ void stop_sweep(const Scenario& scenario, std::size_t stride) {
       CHECK(sandbox.run({"gc"}).status == 0);
       ::kill(*stopped, SIGCONT);
     }
-    check_no_failure(sandbox, writer.wait());
+    check_no_failure(sandbox, call, writer.wait());
     CHECK(value_of_key(sandbox) == kNew);
     CHECK(sandbox.staged().empty());
   }
