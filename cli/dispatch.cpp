@@ -52,6 +52,15 @@ Error unknown_command(const std::string& name) {
   return {Errc::usage, 0, "unknown command '" + escaped(name) + "'", std::move(advice)};
 }
 
+/// Whether all of these are global options.
+Result<void> check_globals(const std::vector<std::string>& arguments) {
+  Definition definition("cachectl", "");
+  GlobalOptions globals;
+  globals.define(definition);
+  const auto parsed = definition.parse(arguments);
+  return parsed ? Result<void>() : fail(parsed.error());
+}
+
 /// Without a command: --help, --version, or a mistake.
 int without_command(Session& session, const std::vector<std::string>& arguments) {
   for (const auto& argument : arguments) {
@@ -61,13 +70,7 @@ int without_command(Session& session, const std::vector<std::string>& arguments)
     }
     if (argument == "--version") return dispatch({"version"});
   }
-  if (!arguments.empty()) {
-    Definition definition("cachectl", "");
-    GlobalOptions globals;
-    globals.define(definition);
-    const auto parsed = definition.parse(arguments);
-    if (!parsed) return session.report(parsed.error());
-  }
+  if (const auto right = check_globals(arguments); !right) return session.report(right.error());
   return session.report({Errc::usage, 0, "no command given", "see 'cachectl --help'"});
 }
 
@@ -77,9 +80,14 @@ int dispatch(std::vector<std::string> arguments) {
   Session early({}, {});
   const auto at = position_of_command(arguments);
   if (at >= arguments.size()) return without_command(early, arguments);
-  // --help and --version before a word that is no command still mean what they say.
   const auto* entry = find_command(arguments[at]);
-  if (entry == nullptr) return early.report(unknown_command(arguments[at]));
+  if (entry == nullptr) {
+    // A mistyped option before it may be why its value looks like a command.
+    const std::vector<std::string> before(arguments.begin(),
+                                          arguments.begin() + static_cast<std::ptrdiff_t>(at));
+    const auto right = check_globals(before);
+    return early.report(right ? unknown_command(arguments[at]) : right.error());
+  }
   arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(at));
 
   auto defined = define(*entry);
