@@ -59,7 +59,9 @@ class Set final : public Command {
  private:
   static Result<void> check_not_directory(int descriptor, const std::string& name) {
     struct stat status {};
-    if (::fstat(descriptor, &status) != 0) return fail(system_error("stat " + name));
+    if (lock::retry([&] { return ::fstat(descriptor, &status); }) != 0) {
+      return fail(system_error("stat " + name));
+    }
     if (!S_ISDIR(status.st_mode)) return {};
     return fail(Errc::usage, name + ": is a directory", "a value is a file or a stream");
   }
