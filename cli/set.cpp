@@ -58,10 +58,7 @@ class Set final : public Command {
 
  private:
   static Result<void> check_not_directory(int descriptor, const std::string& name) {
-    struct stat status {};
-    if (lock::retry([&] { return ::fstat(descriptor, &status); }) != 0) {
-      return fail(system_error("stat " + name));
-    }
+    CACHECTL_ASSIGN(const struct stat status, lock::status_of(descriptor, name));
     if (!S_ISDIR(status.st_mode)) return {};
     return fail(Errc::usage, name + ": is a directory", "a value is a file or a stream");
   }

@@ -4,6 +4,8 @@
 
 #include <cerrno>
 
+#include "lock/retry.hpp"
+
 namespace cachectl::lock {
 
 void Fd::reset() {
@@ -75,6 +77,12 @@ Result<std::size_t> read_some(int descriptor, std::span<std::byte> buffer, std::
     if (got >= 0) return static_cast<std::size_t>(got);
     if (errno != EINTR) return fail(system_error("read " + std::string(what)));
   }
+}
+
+Result<struct stat> status_of(int descriptor, std::string_view what) {
+  struct stat status {};
+  if (retry([&] { return ::fstat(descriptor, &status); }) == 0) return status;
+  return fail(system_error("stat " + std::string(what)));
 }
 
 Result<void> sync(int descriptor, std::string_view what) {

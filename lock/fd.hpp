@@ -6,6 +6,8 @@
 // open, read and write, and never for close (the descriptor is gone by then).
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -62,6 +64,9 @@ using Bytes = std::span<const std::byte>;
 /// One read(2), retried on EINTR; 0 at the end.
 [[nodiscard]] Result<std::size_t> read_some(int descriptor, std::span<std::byte> buffer,
                                             std::string_view what);
+
+/// fstat(2), retried on EINTR. `what` names the file in the error.
+[[nodiscard]] Result<struct stat> status_of(int descriptor, std::string_view what);
 
 /// fsync(2), once. A failed fsync is never repeated: the kernel reports an I/O
 /// error only once and drops the data that it could not write.

@@ -144,10 +144,7 @@ void HeldLock::release() {
 }
 
 Result<void> HeldLock::still_valid() const {
-  struct stat ours {};
-  if (retry([&] { return ::fstat(file_->descriptor(), &ours); }) != 0) {
-    return fail(system_error("stat " + file_->path()));
-  }
+  CACHECTL_ASSIGN(const struct stat ours, status_of(file_->descriptor(), file_->path()));
   CACHECTL_ASSIGN(const auto theirs, directory_->status(name_));
   if (theirs && same_file(ours, *theirs)) return {};
   return fail(Errc::lease_lost, file_->path() + " was replaced while it was locked",
@@ -177,10 +174,7 @@ Result<FileLock> LockTable::open_file() const {
 }
 
 Result<unsigned> LockTable::depth_for(Slot slot, Mode mode, const FileLock& file) const {
-  struct stat table {};
-  if (retry([&] { return ::fstat(file.descriptor(), &table); }) != 0) {
-    return fail(system_error("stat " + file.path()));
-  }
+  CACHECTL_ASSIGN(const struct stat table, status_of(file.descriptor(), file.path()));
   unsigned depth = 0;
   for (const auto& outer : outer_) {
     struct stat status {};

@@ -58,10 +58,7 @@ Result<StagedFile> StagedFile::create(const Directory& staging, mode_t mode) {
     StagedFile file(staging, name, FileLock(std::move(*opened), staging.path_of(name)));
     CACHECTL_ASSIGN(const bool locked,
                     file.file_.lock(kWholeFile, Mode::exclusive, Deadline::immediately()));
-    struct stat status {};
-    if (retry([&] { return ::fstat(file.descriptor(), &status); }) != 0) {
-      return fail(system_error("stat " + file.path()));
-    }
+    CACHECTL_ASSIGN(const struct stat status, status_of(file.descriptor(), file.path()));
     // Between creation and lock a clean-up may have taken it for abandoned.
     if (!locked || status.st_nlink == 0) continue;
     if ((status.st_mode & 07777U) != mode &&
@@ -117,10 +114,7 @@ Result<StagedFate> remove_if_abandoned(const Directory& staging, const std::stri
   const auto mode = dry_run ? Mode::shared : Mode::exclusive;
   CACHECTL_ASSIGN(const bool abandoned, file.lock(kWholeFile, mode, Deadline::immediately()));
   if (!abandoned) return StagedFate::alive;
-  struct stat status {};
-  if (retry([&] { return ::fstat(file.descriptor(), &status); }) != 0) {
-    return fail(system_error("stat " + file.path()));
-  }
+  CACHECTL_ASSIGN(const struct stat status, status_of(file.descriptor(), file.path()));
   // Published under another name since we opened it: not ours to touch, nor is there
   // anything under this name any more.
   CACHECTL_ASSIGN(const auto named, staging.status(name));

@@ -129,10 +129,7 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   if (!*opened) return Lookup{};
   lock::Fd file = std::move(**opened);
 
-  struct stat status {};
-  if (lock::retry([&] { return ::fstat(file.get(), &status); }) != 0) {
-    return fail(system_error("stat " + root.path_of(path)));
-  }
+  CACHECTL_ASSIGN(const struct stat status, lock::status_of(file.get(), root.path_of(path)));
   if (!S_ISREG(status.st_mode)) return defect({Errc::corrupt, 0, "not a file", {}});
   const auto size = static_cast<std::uint64_t>(status.st_size);
   const std::size_t first = want == Want::value ? kFirstRead : kLongestHead;

@@ -27,10 +27,8 @@ constexpr std::string_view kTag =
     "# Its content can be made again; backups may skip it. See bford.info/cachedir\n";
 
 Result<void> check_safe(const Directory& directory, Sharing sharing) {
-  struct stat status {};
-  if (lock::retry([&] { return ::fstat(directory.descriptor(), &status); }) != 0) {
-    return fail(system_error("stat " + directory.path()));
-  }
+  CACHECTL_ASSIGN(const struct stat status,
+                  lock::status_of(directory.descriptor(), directory.path()));
   const auto refuse = [&](const std::string& why, const std::string& advice) {
     return fail(Errc::refused, directory.path() + ": " + why + "; refused", advice);
   };
@@ -198,10 +196,7 @@ Result<void> Root::change_mode(mode_t mode) const {
 }
 
 Result<void> Root::settle() const {
-  struct stat status {};
-  if (lock::retry([&] { return ::fstat(directory_->descriptor(), &status); }) != 0) {
-    return fail(system_error("stat " + path()));
-  }
+  CACHECTL_ASSIGN(const struct stat status, lock::status_of(directory_->descriptor(), path()));
   if ((status.st_mode & kUnsettled) == 0) return {};
   CACHECTL_TRY(directory_->sync());
   CACHECTL_TRY(sync_if_readable(above(path())));
