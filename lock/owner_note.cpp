@@ -78,8 +78,10 @@ std::string OwnerNote::describe(std::chrono::sys_seconds now) const {
   const auto age = std::max<std::int64_t>(0, (now - since).count());
   switch (liveness(process)) {
     case Liveness::gone:
-      return fmt::format("pid {} ({}) since {}; that process is gone; a child of it, or a program that leaves no note, holds it",
-                         process.pid, command, clock);
+      return fmt::format(
+          "pid {} ({}) since {}; that process is gone; a child of it, or a program that leaves no "
+          "note, holds it",
+          process.pid, command, clock);
     case Liveness::unknown:
       return fmt::format("pid {} of another PID namespace ({}) since {}, {} s ago", process.pid,
                          command, clock, age);
