@@ -103,6 +103,17 @@ Disk with_inodes(Disk disk, const std::vector<Operation>& operations) {
   return disk;
 }
 
+/// As serialized, but with the inodes that no name leads to yet.
+std::string inodes_of(const Disk& disk) {
+  std::string text;
+  for (const auto& [inode, node] : disk) {
+    text += std::to_string(inode) + ":" + std::to_string(node.mode) + ":" +
+            std::to_string(node.data.size()) + ":" + node.data;
+    for (const auto& [name, target] : node.names) text += name + "=" + std::to_string(target) + ",";
+  }
+  return text;
+}
+
 std::set<Inode> lock_files(const std::vector<Operation>& operations, const Disk& before) {
   std::set<Inode> inodes;
   for (const auto& one : operations) {
@@ -172,7 +183,7 @@ void materialize(const Disk& disk, Inode top, const std::string& directory) {
 }
 
 std::size_t each_state(const Disk& before, Inode top, const std::vector<Operation>& logged,
-                       bool at_end, const std::function<void(const Disk&)>& visit) {
+                       bool at_end, const std::function<bool(const Disk&)>& visit) {
   auto operations = logged;
   rename_reused(operations, before);
   const auto start = with_inodes(before, operations);
@@ -181,43 +192,44 @@ std::size_t each_state(const Disk& before, Inode top, const std::vector<Operatio
   std::size_t raw = 0;
   std::vector<bool> durable(operations.size(), false);
 
-  const auto outcomes = [&](const Operation& one) {
-    if (one.kind != "write") return 2U;
-    return locks.count(one.inode) != 0 ? 1U : 4U;
+  const auto outcomes = [&](std::size_t index) -> std::vector<Outcome> {
+    const auto& one = operations[index];
+    if (durable[index] || (one.kind == "write" && locks.count(one.inode) != 0)) {
+      return {Outcome::done};
+    }
+    if (one.kind == "write") return {Outcome::lost, Outcome::done, Outcome::half, Outcome::zeros};
+    return {Outcome::lost, Outcome::done};
   };
-  const auto crash_before = [&](std::size_t end) {
-    std::vector<std::size_t> open;
-    std::uint64_t combinations = 1;
-    for (std::size_t index = 0; index < end; ++index) {
-      if (durable[index] || operations[index].kind == "sync") continue;
-      open.push_back(index);
-      combinations *= outcomes(operations[index]);
-    }
-    if (combinations > 1'000'000) throw std::runtime_error("too many states");
-    for (std::uint64_t combination = 0; combination < combinations; ++combination) {
-      auto disk = start;
-      auto rest = combination;
-      std::size_t next = 0;
-      for (std::size_t index = 0; index < end; ++index) {
-        auto outcome = Outcome::done;
-        if (next < open.size() && open[next] == index) {
-          const auto count = outcomes(operations[index]);
-          outcome = static_cast<Outcome>(rest % count);
-          rest /= count;
-          ++next;
+  // Depth first, so that a visitor who has seen enough need not wait for all of them.
+  std::vector<std::unordered_set<std::string>> known;
+  const std::function<bool(const Disk&, std::size_t, std::size_t)> branch =
+      [&](const Disk& disk, std::size_t index, std::size_t end) {
+        while (index < end && operations[index].kind == "sync") ++index;
+        if (index == end) return !seen.insert(serialized(disk, top)).second || visit(disk);
+        for (const auto outcome : outcomes(index)) {
+          auto changed = disk;
+          apply(changed, operations[index], outcome);
+          // Equal ones stay equal: what follows need not be tried on each.
+          if (!known[index].insert(inodes_of(changed)).second) continue;
+          if (!branch(changed, index + 1, end)) return false;
         }
-        apply(disk, operations[index], outcome);
-      }
-      ++raw;
-      if (seen.insert(serialized(disk, top)).second) visit(disk);
+        return true;
+      };
+  const auto crash_before = [&](std::size_t end) {
+    std::size_t combinations = 1;
+    for (std::size_t index = 0; index < end; ++index) {
+      if (operations[index].kind != "sync") combinations *= outcomes(index).size();
     }
+    raw += combinations;
+    known.assign(end, {});
+    return branch(start, 0, end);
   };
 
   // What may be lost only grows until the next sync: the states of the moments between
   // are among those right before it.
   for (std::size_t index = 0; index < operations.size(); ++index) {
     if (operations[index].kind != "sync") continue;
-    if (!at_end) crash_before(index);
+    if (!at_end && !crash_before(index)) return raw;
     for (std::size_t earlier = 0; earlier < index; ++earlier) {
       if (operations[earlier].inode == operations[index].inode) durable[earlier] = true;
     }

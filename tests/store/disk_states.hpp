@@ -59,8 +59,9 @@ struct Operation {
 void materialize(const Disk& disk, Inode top, const std::string& directory);
 
 /// All that a power loss may leave at any moment of the run, or, with `at_end`, after it;
-/// each once. Returns how many there were before duplicates were left out.
+/// each once, until `visit` says false. Returns how many there were before duplicates were
+/// left out.
 std::size_t each_state(const Disk& before, Inode top, const std::vector<Operation>& operations,
-                       bool at_end, const std::function<void(const Disk&)>& visit);
+                       bool at_end, const std::function<bool(const Disk&)>& visit);
 
 }  // namespace cachectl::test
