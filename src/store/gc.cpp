@@ -115,6 +115,10 @@ class Collector {
     ages.add(wall_time(status.st_atim), size);
   }
 
+  [[nodiscard]] bool useless(const Lookup& lookup) const {
+    return lookup.defect || (lookup.entry && is_spent(lookup.entry->header(), now_));
+  }
+
   /// Looks again under the key's lock: since the status was taken, somebody may have
   /// published a fresh one under this name.
   bool remove_if_spent(const Directory& directory, const std::string& name) {
@@ -130,9 +134,8 @@ class Collector {
     const auto status = directory.status(name);
     if (!status || !*status) return false;
     const auto size = static_cast<std::uint64_t>((*status)->st_size);
-    if (lookup->defect) return remove_file(directory, name, size, report_.damaged);
-    if (!lookup->entry || !is_spent(lookup->entry->header(), now_)) return false;
-    return remove_file(directory, name, size, report_.expired);
+    if (!useless(*lookup)) return false;
+    return remove_file(directory, name, size, lookup->defect ? report_.damaged : report_.expired);
   }
 
   void evict(const Directory& directory, const std::string& name, const struct stat& status,
@@ -146,6 +149,8 @@ class Collector {
     if (!lock_key(hash, held)) return;
     const auto lookup = open_record(directory, name, nullptr, Want::header);
     if (!lookup) return problem(lookup.error());  // not ours to judge: a later version's
+    // Counted already, and still there only because it was busy or this is a dry run.
+    if (wall_time(status.st_mtim) <= now_ && useless(*lookup)) return;
     // Used or replaced since we looked: no longer the least recently used.
     const auto again = directory.status(name);
     if (!again || !*again || (*again)->st_ino != status.st_ino ||
