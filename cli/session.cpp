@@ -73,7 +73,7 @@ void Session::warn(const Error& what) {
   if (!options_.quiet && warned_.insert(what.describe()).second) say("cachectl: warning: ", what);
 }
 
-int Session::report(const Error& error) {
+int Session::report(const Error& error) const {
   if (error.system_error == EPIPE) lock::die_by(SIGPIPE);
   say("cachectl: ", error);
   if (error.code == Errc::timeout) return options_.timeout_status;

@@ -44,7 +44,7 @@ class Session {
 
   /// Says what failed and returns the exit status for it. A closed standard output ends
   /// the process as SIGPIPE would, without a word.
-  [[nodiscard]] int report(const Error& error);
+  [[nodiscard]] int report(const Error& error) const;
 
   [[nodiscard]] static lock::Durability durability(const config::Settings& settings);
 

@@ -13,8 +13,6 @@
 
 #include "lock/retry.hpp"
 
-extern char** environ;
-
 namespace cachectl::lock {
 
 namespace {

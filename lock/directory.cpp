@@ -97,7 +97,8 @@ constexpr mode_t kUnsettled = S_ISVTX;
 /// A directory made under a umask that took away our own rights to it cannot be opened,
 /// only pointed at. True: it was such a one, and can be opened now.
 bool give_back_rights(int base, const char* name) {
-  const Fd pointer(::openat(base, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  const Fd pointer(
+      retry([&] { return ::openat(base, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }));
   struct stat status {};
   if (!pointer.valid() || retry([&] { return ::fstat(pointer.get(), &status); }) != 0 ||
       status.st_uid != ::geteuid() || (status.st_mode & kUnsettled) == 0) {
@@ -126,7 +127,8 @@ Result<Directory> Directory::open(const std::string& path) {
     if (errno == EINTR) continue;
     const int error = errno;
     struct stat status {};
-    if (error == ENOTDIR && ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode)) {
+    if (error == ENOTDIR && retry([&] { return ::lstat(path.c_str(), &status); }) == 0 &&
+        S_ISLNK(status.st_mode)) {
       return fail(open_error(path, ELOOP));
     }
     return fail(open_error(path, error));

@@ -1,5 +1,6 @@
 #include "lock/fd.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -83,6 +84,11 @@ Result<struct stat> status_of(int descriptor, std::string_view what) {
   struct stat status {};
   if (retry([&] { return ::fstat(descriptor, &status); }) == 0) return status;
   return fail(system_error("stat " + std::string(what)));
+}
+
+void start_writing_back(int descriptor, std::uint64_t offset, std::uint64_t size) {
+  ::sync_file_range(descriptor, static_cast<off64_t>(offset), static_cast<off64_t>(size),
+                    SYNC_FILE_RANGE_WRITE);
 }
 
 Result<void> sync(int descriptor, std::string_view what) {

@@ -68,6 +68,10 @@ using Bytes = std::span<const std::byte>;
 /// fstat(2), retried on EINTR. `what` names the file in the error.
 [[nodiscard]] Result<struct stat> status_of(int descriptor, std::string_view what);
 
+/// Asks the kernel to start writing a part of a file to the disk, and does not wait. A
+/// hint: errors show in the sync that follows.
+void start_writing_back(int descriptor, std::uint64_t offset, std::uint64_t size);
+
 /// fsync(2), once. A failed fsync is never repeated: the kernel reports an I/O
 /// error only once and drops the data that it could not write.
 [[nodiscard]] Result<void> sync(int descriptor, std::string_view what);

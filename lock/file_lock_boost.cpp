@@ -30,12 +30,6 @@ const Backend backend = {
 
 namespace {
 
-bool same_file(int a, int b) {
-  struct stat left {};
-  struct stat right {};
-  return ::fstat(a, &left) == 0 && ::fstat(b, &right) == 0 && left.st_dev == right.st_dev &&
-         left.st_ino == right.st_ino;
-}
 
 /// Boost opens its own descriptor without O_CLOEXEC, and keeps it to itself.
 void close_on_exec_all_of(int file) {

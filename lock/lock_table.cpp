@@ -43,9 +43,9 @@ Error lost_lock(const std::string& path) {
 }
 
 /// The ranges of a slot, with the turnstile.
-Result<bool> lock_slot(FileLock& file, Slot slot, unsigned depth, Mode mode,
-                       const Deadline& deadline) {
-  if (!backend.ranges) return file.lock(slot.range(depth), mode, deadline);
+Result<bool> lock_slot(FileLock& file, Slot slot, unsigned depth, bool through_turnstile,
+                       Mode mode, const Deadline& deadline) {
+  if (!backend.ranges || !through_turnstile) return file.lock(slot.range(depth), mode, deadline);
   const Range gate = turnstile(depth);
   CACHECTL_ASSIGN(const bool passed,
                   file.lock(gate, slot.is_whole() ? Mode::exclusive : Mode::shared, deadline));
@@ -165,7 +165,8 @@ Result<FileLock> LockTable::open_file() const {
   if (!existing && existing.error().system_error == ENOENT) {
     existing = directory_->open_file(name_, O_RDWR | O_CREAT, mode_);
     // The umask may have taken our own rights away. Only the owner may mend that.
-    if (existing && ::fchmod(existing->get(), mode_) != 0 && errno != EPERM) {
+    if (existing && retry([&] { return ::fchmod(existing->get(), mode_); }) != 0 &&
+        errno != EPERM) {
       return fail(system_error("chmod " + directory_->path_of(name_)));
     }
   }
@@ -173,9 +174,9 @@ Result<FileLock> LockTable::open_file() const {
   return FileLock(std::move(*existing), directory_->path_of(name_));
 }
 
-Result<unsigned> LockTable::depth_for(Slot slot, Mode mode, const FileLock& file) const {
+Result<LockTable::Place> LockTable::place_for(Slot slot, Mode mode, const FileLock& file) const {
   CACHECTL_ASSIGN(const struct stat table, status_of(file.descriptor(), file.path()));
-  unsigned depth = 0;
+  Place place;
   for (const auto& outer : outer_) {
     struct stat status {};
     if (retry([&] { return ::fstat(outer.descriptor, &status); }) != 0) {
@@ -183,7 +184,12 @@ Result<unsigned> LockTable::depth_for(Slot slot, Mode mode, const FileLock& file
     }
     if (status.st_nlink == 0) return fail(lost_lock(file.path()));
     if (!same_file(status, table)) continue;  // of another table
-    if (backend.ranges && !outer.slot.overlaps(slot)) continue;
+    if (backend.ranges && !outer.slot.overlaps(slot)) {
+      // Whoever waits in the turnstile waits for this lock of our ancestor's too: were
+      // we to wait behind him, nobody would ever go on.
+      place.through_turnstile = false;
+      continue;
+    }
     if (!backend.inheritable || !outer.slot.covers(slot) ||
         (outer.mode == Mode::shared && mode == Mode::exclusive)) {
       return fail(Errc::usage,
@@ -202,23 +208,25 @@ Result<unsigned> LockTable::depth_for(Slot slot, Mode mode, const FileLock& file
     if (!somebody || others) {
       return fail(lost_lock(file.path()));
     }
-    depth = outer.depth + 1;
+    place.depth = outer.depth + 1;
+    place.through_turnstile = true;
   }
-  return depth;
+  return place;
 }
 
 Result<std::optional<HeldLock>> LockTable::acquire(Slot slot, Mode mode, const Deadline& deadline,
                                                    std::string_view command) const {
   while (true) {
     CACHECTL_ASSIGN(FileLock file, open_file());
-    unsigned depth = 0;
+    Place place;
     if (!outer_.empty()) {
-      CACHECTL_ASSIGN(depth, depth_for(slot, mode, file));
+      CACHECTL_ASSIGN(place, place_for(slot, mode, file));
     }
-    CACHECTL_ASSIGN(const bool held, lock_slot(file, slot, depth, mode, deadline));
+    CACHECTL_ASSIGN(const bool held, lock_slot(file, slot, place.depth, place.through_turnstile,
+                                               mode, deadline));
     if (!held) return std::optional<HeldLock>();
 
-    const OuterLock self{file.descriptor(), depth, slot, mode};
+    const OuterLock self{file.descriptor(), place.depth, slot, mode};
     HeldLock lock(std::move(file), self, outer_, *directory_, name_);
     const auto valid = lock.still_valid();
     if (!valid && valid.error().code != Errc::lease_lost) return fail(valid.error());
@@ -237,7 +245,7 @@ std::optional<OwnerNote> LockTable::owner(Slot slot) const {
   // A FileLock closes it without harm to what this process holds, on each backend.
   const FileLock file(std::move(*opened), directory_->path_of(name_));
   auto note = read_note(file.descriptor(), slot.note_slot(), slot.id());
-  const auto whole = slot.is_whole() ? std::nullopt : read_note(file.descriptor(), 0, 0);
+  auto whole = slot.is_whole() ? std::nullopt : read_note(file.descriptor(), 0, 0);
   // Either may be left over; the one who lives and came last is the better guess.
   const auto lives = [](const std::optional<OwnerNote>& who) {
     return who && liveness(who->process) != Liveness::gone;

@@ -125,7 +125,12 @@ class LockTable {
 
  private:
   [[nodiscard]] Result<FileLock> open_file() const;
-  [[nodiscard]] Result<unsigned> depth_for(Slot slot, Mode mode, const FileLock& file) const;
+  /// Where a slot is to be locked, given the locks of our ancestors.
+  struct Place {
+    unsigned depth = 0;
+    bool through_turnstile = true;
+  };
+  [[nodiscard]] Result<Place> place_for(Slot slot, Mode mode, const FileLock& file) const;
 
   const Directory* directory_;
   std::string name_;

@@ -73,7 +73,7 @@ Result<store::Lookup> Cache::inspect(const Key& key) const {
 Result<std::optional<store::Generation>> Cache::set(const Key& key, lock::Bytes value,
                                                     const SetPolicy& policy) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
-  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root, key));
+  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root, key, policy.durability));
   CACHECTL_TRY(writer.append_output(value));
   return publish(std::move(writer), *root, key, policy);
 }
@@ -82,7 +82,7 @@ Result<std::optional<store::Generation>> Cache::set_from(const Key& key, int des
                                                          std::string_view name,
                                                          const SetPolicy& policy) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
-  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root, key));
+  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root, key, policy.durability));
   std::vector<std::byte> block(128 * 1024);
   while (true) {
     CACHECTL_ASSIGN(const std::size_t got, lock::read_some(descriptor, block, name));
@@ -95,8 +95,8 @@ Result<std::optional<store::Generation>> Cache::set_from(const Key& key, int des
 Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writer,
                                                         const store::Root& root, const Key& key,
                                                         const SetPolicy& policy) const {
-  CACHECTL_ASSIGN(const auto held, lock(&key, lock::Mode::exclusive, policy.deadline,
-                                        "cachectl set " + key.printable()));
+  CACHECTL_ASSIGN(auto held, lock(&key, lock::Mode::exclusive, policy.deadline,
+                                  "cachectl set " + key.printable()));
   CACHECTL_ASSIGN(auto previous, store::find(root, key));
   const auto now = clock().now();
   if (policy.if_absent && previous.entry && store::is_fresh(previous.entry->header(), now) &&
@@ -105,12 +105,13 @@ Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writ
   }
   CACHECTL_ASSIGN(const auto newest, store::newest_generation(root, key));
   store::RecordHeader header;
-  header.generation =
-      store::next_generation(newest, now);
+  header.generation = store::next_generation(newest, now);
   header.created = now;
   header.expires = later(now, policy.ttl);
   CACHECTL_TRY(held.still_valid());
   CACHECTL_TRY(writer.publish(header, store::Place::entry, policy.durability));
+  // Before the old record is closed: to free a large one takes a while.
+  held.release();
   return std::optional(header.generation);
 }
 

@@ -188,7 +188,7 @@ int drain(Pipe& output, Pipe& errors, OutputCapture& output_capture, ErrorCaptur
     if (watched[1].revents != 0 && !drain_once(errors.read, block, error_capture)) {
       errors.read.reset();
     }
-    if (watched[2].revents != 0) {
+    if (trap != nullptr && watched[2].revents != 0) {
       if (const int asked = child.forward(*trap); asked != 0) request = asked;
     }
     // We were asked to end and the source has: whatever it left behind may hold the

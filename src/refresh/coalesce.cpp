@@ -175,7 +175,7 @@ Result<store::Generation> Coalescer::publish(const Request& request, store::Reco
 Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) const {
   CACHECTL_ASSIGN(const auto newest, store::newest_generation(*root_, request.key));
   const auto generation = store::next_generation(newest, clock_->now());
-  auto writer = store::RecordWriter::create(*root_, request.key);
+  auto writer = store::RecordWriter::create(*root_, request.key, request.policy.durability);
   if (!writer &&
       (writer.error().code == Errc::read_only || writer.error().code == Errc::permission ||
        writer.error().code == Errc::refused)) {

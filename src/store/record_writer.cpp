@@ -12,6 +12,7 @@ namespace {
 
 /// Hash and write in pieces that stay in the processor's cache between the two.
 constexpr std::size_t kBlock = 128 * 1024;
+constexpr std::size_t kSendPiece = 2 * 1024 * 1024;
 
 /// The modification time says when the record expires. Far enough where it never does;
 /// file systems that cannot say so take the last date that they can.
@@ -31,11 +32,14 @@ RecordWriter::RecordWriter(const Root& root, std::unique_ptr<lock::Directory> st
       key_(key.bytes()),
       hash_(key.hash()) {}
 
-Result<RecordWriter> RecordWriter::create(const Root& root, const Key& key) {
+Result<RecordWriter> RecordWriter::create(const Root& root, const Key& key,
+                                          lock::Durability expected) {
   CACHECTL_ASSIGN(auto opened, root.writable(Root::kStaging));
   auto staging = std::make_unique<lock::Directory>(std::move(opened));
   CACHECTL_ASSIGN(auto file, lock::StagedFile::create(*staging, root.file_mode()));
-  return RecordWriter(root, std::move(staging), std::move(file), key);
+  RecordWriter writer(root, std::move(staging), std::move(file), key);
+  writer.send_early_ = expected == lock::Durability::full;
+  return writer;
 }
 
 Result<void> RecordWriter::append_output(lock::Bytes data) {
@@ -54,8 +58,7 @@ Result<void> RecordWriter::append(lock::Bytes data) {
     data = data.subspan(part.size());
     sum_.add(part);
     if (buffer_.empty() && part.size() == kBlock) {
-      CACHECTL_TRY(lock::write_all_at(descriptor(), part, payload_offset() + flushed_, path()));
-      flushed_ += part.size();
+      CACHECTL_TRY(write(part));
       continue;
     }
     buffer_.insert(buffer_.end(), part.begin(), part.end());
@@ -66,9 +69,18 @@ Result<void> RecordWriter::append(lock::Bytes data) {
 
 Result<void> RecordWriter::flush() {
   if (buffer_.empty()) return {};
-  CACHECTL_TRY(lock::write_all_at(descriptor(), buffer_, payload_offset() + flushed_, path()));
-  flushed_ += buffer_.size();
+  CACHECTL_TRY(write(buffer_));
   buffer_.clear();
+  return {};
+}
+
+Result<void> RecordWriter::write(lock::Bytes data) {
+  CACHECTL_TRY(lock::write_all_at(descriptor(), data, payload_offset() + flushed_, path()));
+  flushed_ += data.size();
+  if (send_early_ && flushed_ - sent_ >= kSendPiece) {
+    lock::start_writing_back(descriptor(), payload_offset() + sent_, flushed_ - sent_);
+    sent_ = flushed_;
+  }
   return {};
 }
 

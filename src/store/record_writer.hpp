@@ -31,8 +31,11 @@ enum class Place {
 
 class RecordWriter {
  public:
-  /// `root` must outlive it.
-  [[nodiscard]] static Result<RecordWriter> create(const Root& root, const Key& key);
+  /// `root` must outlive it. `expected` is the durability that it will most likely be
+  /// published with: with full, large values are sent to the disk while they come, so that
+  /// the sync at the end finds little to do.
+  [[nodiscard]] static Result<RecordWriter> create(
+      const Root& root, const Key& key, lock::Durability expected = lock::Durability::full);
 
   [[nodiscard]] Result<void> append_output(lock::Bytes data);
   /// All output must have been appended before.
@@ -53,6 +56,7 @@ class RecordWriter {
   RecordWriter(const Root& root, std::unique_ptr<lock::Directory> staging, lock::StagedFile file,
                const Key& key);
   [[nodiscard]] Result<void> append(lock::Bytes data);
+  [[nodiscard]] Result<void> write(lock::Bytes data);
 
   const Root* root_;
   std::unique_ptr<lock::Directory> staging_;  // before file_, which refers to it
@@ -61,6 +65,8 @@ class RecordWriter {
   KeyHash hash_;
   std::vector<std::byte> buffer_;  // what was appended and not yet flushed
   std::uint64_t flushed_ = 0;      // bytes of payload in the file
+  std::uint64_t sent_ = 0;         // of these, on their way to the disk
+  bool send_early_ = false;
   std::uint64_t output_size_ = 0;
   std::uint64_t error_size_ = 0;
   Checksum sum_;

@@ -106,7 +106,8 @@ std::string above(const std::string& path) {
 /// Makes the names in a directory durable. Not to be allowed to read it is no failure:
 /// then others made it, and what is in it.
 Result<void> sync_if_readable(const std::string& path) {
-  const lock::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const lock::Fd directory(
+      lock::retry([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   return directory.valid() ? lock::sync(directory.get(), path) : Result<void>();
 }
 
@@ -114,7 +115,8 @@ Result<void> sync_if_readable(const std::string& path) {
 /// root is complete and durable, see Root::settle.
 bool make_directory(const std::string& path, mode_t mark) {
   if (lock::retry([&] { return ::mkdir(path.c_str(), 0700 | mark); }) != 0) return false;
-  const lock::Fd made(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  const lock::Fd made(lock::retry(
+      [&] { return ::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }));
   if (!made.valid()) return false;
   // By this detour, because a directory without rights cannot be opened.
   const auto by_descriptor = "/proc/self/fd/" + std::to_string(made.get());
