@@ -4,7 +4,8 @@
 // closing any descriptor of the file would drop it. So each file has one
 // ProcessLock in a registry; threads exclude each other there, and only the first
 // of them takes the lock of the process. FileLocks share it while they live, and
-// hand it their descriptors to close, which it does when nobody holds the lock.
+// hand it their descriptors to close, which it does when nobody holds the lock: whoever
+// looks at a held lock costs a descriptor until its release.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -30,14 +32,21 @@ const Backend backend = {
 
 namespace {
 
-
 /// Boost opens its own descriptor without O_CLOEXEC, and keeps it to itself.
 void close_on_exec_all_of(int file) {
+  struct stat ours {};
+  struct stat status {};
+  if (::fstat(file, &ours) != 0) return;
   DIR* all = ::opendir("/dev/fd");
   if (all == nullptr) return;
   while (const dirent* entry = ::readdir(all)) {
     const int other = std::atoi(entry->d_name);
-    if (other > STDERR_FILENO && same_file(file, other)) ::fcntl(other, F_SETFD, FD_CLOEXEC);
+    // By path, as other threads may close what we see here.
+    const auto path = "/dev/fd/" + std::to_string(other);
+    if (other > STDERR_FILENO && ::stat(path.c_str(), &status) == 0 &&
+        status.st_dev == ours.st_dev && status.st_ino == ours.st_ino) {
+      ::fcntl(other, F_SETFD, FD_CLOEXEC);
+    }
   }
   ::closedir(all);
 }
@@ -71,13 +80,16 @@ class ProcessLock {
     }
     changing_ = true;
     guard.unlock();
-    const bool got = take(mode, deadline);
+    bool got = false;
+    try {
+      got = take(mode, deadline);
+    } catch (...) {
+      guard.lock();
+      finish_change(false, mode);
+      throw;
+    }
     guard.lock();
-    changing_ = false;
-    if (got && mode == Mode::shared) sharers_ = 1;
-    if (got && mode == Mode::exclusive) exclusive_ = true;
-    if (!got) retired_.clear();
-    changed_.notify_all();
+    finish_change(got, mode);
     return got;
   }
 
@@ -104,6 +116,14 @@ class ProcessLock {
   }
 
  private:
+  void finish_change(bool got, Mode mode) {
+    changing_ = false;
+    if (got && mode == Mode::shared) sharers_ = 1;
+    if (got && mode == Mode::exclusive) exclusive_ = true;
+    if (!got) retired_.clear();
+    changed_.notify_all();
+  }
+
   bool take(Mode mode, const Deadline& deadline) {
     Backoff backoff;
     while (true) {
@@ -143,8 +163,9 @@ class Registry {
     return existing;
   }
 
-  /// Closes the descriptor without taking the lock from another thread.
-  void close(Fd descriptor) {
+  /// Closes the descriptor, and the ProcessLock of its last user, without taking the
+  /// lock from another thread.
+  void close(Fd descriptor, std::shared_ptr<ProcessLock> user) {
     if (!descriptor.valid()) return;
     const std::lock_guard guard(mutex_);
     const auto entry = locks_.find(id_of(descriptor.get()));
@@ -154,15 +175,17 @@ class Registry {
     } else {
       descriptor.reset();  // under the mutex: nobody begins to lock meanwhile
     }
+    user.reset();  // under the mutex too: it has a descriptor of its own
   }
 
  private:
-  using FileId = std::pair<dev_t, ino_t>;
+  /// With the process: a forked child inherits the registry, but none of the locks.
+  using FileId = std::tuple<pid_t, dev_t, ino_t>;
 
   static FileId id_of(int descriptor) {
     struct stat status {};
     ::fstat(descriptor, &status);
-    return {status.st_dev, status.st_ino};
+    return {::getpid(), status.st_dev, status.st_ino};
   }
 
   std::mutex mutex_;
@@ -186,16 +209,20 @@ FileLock::FileLock(Fd file, std::string path)
     : file_(std::move(file)), path_(std::move(path)), impl_(std::make_unique<Impl>()) {}
 FileLock::FileLock(FileLock&&) noexcept = default;
 FileLock& FileLock::operator=(FileLock&& other) noexcept {
-  if (impl_) impl_->release_all();
-  Registry::instance().close(std::move(file_));
+  if (impl_) {
+    impl_->release_all();
+    Registry::instance().close(std::move(file_), std::move(impl_->process_lock));
+  }
   file_ = std::move(other.file_);
   path_ = std::move(other.path_);
   impl_ = std::move(other.impl_);
   return *this;
 }
 FileLock::~FileLock() {
-  if (impl_) impl_->release_all();
-  Registry::instance().close(std::move(file_));
+  if (impl_) {
+    impl_->release_all();
+    Registry::instance().close(std::move(file_), std::move(impl_->process_lock));
+  }
 }
 
 Result<bool> FileLock::lock(Range, Mode mode, const Deadline& deadline) try {
