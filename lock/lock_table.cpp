@@ -43,8 +43,8 @@ Error lost_lock(const std::string& path) {
 }
 
 /// The ranges of a slot, with the turnstile.
-Result<bool> lock_slot(FileLock& file, Slot slot, unsigned depth, bool through_turnstile,
-                       Mode mode, const Deadline& deadline) {
+Result<bool> lock_slot(FileLock& file, Slot slot, unsigned depth, bool through_turnstile, Mode mode,
+                       const Deadline& deadline) {
   if (!backend.ranges || !through_turnstile) return file.lock(slot.range(depth), mode, deadline);
   const Range gate = turnstile(depth);
   CACHECTL_ASSIGN(const bool passed,
@@ -222,8 +222,8 @@ Result<std::optional<HeldLock>> LockTable::acquire(Slot slot, Mode mode, const D
     if (!outer_.empty()) {
       CACHECTL_ASSIGN(place, place_for(slot, mode, file));
     }
-    CACHECTL_ASSIGN(const bool held, lock_slot(file, slot, place.depth, place.through_turnstile,
-                                               mode, deadline));
+    CACHECTL_ASSIGN(const bool held,
+                    lock_slot(file, slot, place.depth, place.through_turnstile, mode, deadline));
     if (!held) return std::optional<HeldLock>();
 
     const OuterLock self{file.descriptor(), place.depth, slot, mode};

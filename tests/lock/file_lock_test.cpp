@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <catch2/catch.hpp>
 #include <thread>
 
@@ -25,8 +24,8 @@ constexpr Range kByte{7, 1};
 constexpr Range kOtherByte{8, 1};
 constexpr Range kAll{0, 0};
 
-/// A process without a lock of its own, which tries when asked. Forked before the test
-/// takes a lock: a fork inherits the registry of the Boost backend.
+/// A process that tries when asked. Forked before the test takes a lock, so that it shares
+/// none with it.
 class Observer {
  public:
   explicit Observer(const std::string& path)
@@ -89,32 +88,30 @@ TEST_CASE("file lock: two holders in one process exclude each other") {
   CHECK(attempt(first, kByte, Mode::shared) == "held");  // again changes nothing
 }
 
-TEST_CASE("file lock: threads that count under the lock lose no increment") {
+TEST_CASE("file lock: threads of two processes that count under it lose no increment") {
   const TempDirectory directory;
-  constexpr int kThreads = 4;
-  constexpr int kRounds = 200;
-  std::atomic<int> inside = 0;
-  std::atomic<int> overlaps = 0;
-  std::atomic<int> granted = 0;
-  std::vector<std::thread> threads;
-  for (int i = 0; i < kThreads; ++i) {
-    threads.emplace_back([&] {
-      for (int round = 0; round < kRounds; ++round) {
-        auto lock = open_lock(directory.file("lock"));
-        if (attempt(lock, kByte, Mode::exclusive, Deadline::after(test::kPatience)) != "held") {
-          continue;
-        }
-        ++granted;
-        if (++inside != 1) ++overlaps;
-        std::this_thread::yield();
-        --inside;
-        [[maybe_unused]] const auto unlocked = lock.unlock(kByte);
-      }
+  const test::SharedCounter counter;
+  constexpr int kProcesses = 2;
+  constexpr int kThreads = 3;
+  constexpr int kRounds = 100;
+  const auto count = [&] {
+    for (int round = 0; round < kRounds; ++round) {
+      auto lock = open_lock(directory.file("lock"));
+      const auto got = attempt(lock, kByte, Mode::exclusive, Deadline::after(test::kPatience));
+      if (got == "held") counter.increment();
+    }
+  };
+  std::vector<Forked> processes;
+  for (int i = 0; i < kProcesses; ++i) {
+    processes.emplace_back([&](const Link&) {
+      std::vector<std::thread> threads;
+      for (int thread = 0; thread < kThreads; ++thread) threads.emplace_back(count);
+      for (auto& thread : threads) thread.join();
+      return 0;
     });
   }
-  for (auto& thread : threads) thread.join();
-  CHECK(granted == kThreads * kRounds);
-  CHECK(overlaps == 0);
+  for (auto& process : processes) CHECK(process.wait() == 0);
+  CHECK(counter.value() == kProcesses * kThreads * kRounds);
 }
 
 TEST_CASE("file lock: different ranges are independent where the backend has ranges") {
@@ -173,6 +170,17 @@ TEST_CASE("file lock: a forked child that keeps the descriptor keeps the lock") 
   CHECK(attempt(lock, kByte, Mode::exclusive,
                 backend.inheritable ? Deadline::after(test::kPatience) : Deadline::immediately()) ==
         "held");
+}
+
+TEST_CASE("file lock: a forked child that opens the file anew is excluded, and let in later") {
+  const TempDirectory directory;
+  auto lock = open_lock(directory.file("lock"));
+  REQUIRE(attempt(lock, kByte, Mode::exclusive) == "held");
+  auto child = holder_of(directory.file("lock"), kByte, Mode::exclusive);
+  CHECK(child.hear() == "busy");
+  REQUIRE(lock.unlock(kByte));
+  auto other = holder_of(directory.file("lock"), kByte, Mode::exclusive);
+  CHECK(other.hear() == "held");
 }
 
 TEST_CASE("file lock: unlocking releases for a forked child too") {

@@ -1,6 +1,5 @@
 #include "lock/lock_table.hpp"
 
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,19 +26,6 @@ using test::TempDirectory;
 
 const Slot kKey = Slot::of(10);
 const Slot kOtherKey = Slot::of(20);
-
-/// What makes threads and processes exclude each other shows in this: only under the lock
-/// is every increment counted.
-void increment(volatile int& counter) {
-  const int before = counter;
-  ::usleep(50);
-  counter = before + 1;
-}
-
-struct SharedCounter {
-  volatile int* value = static_cast<int*>(
-      ::mmap(nullptr, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-};
 
 }  // namespace
 
@@ -186,7 +172,7 @@ TEST_CASE("lock table: a holder whose lock file was deleted or replaced has lost
 TEST_CASE("lock table: holders that delete the lock file before they release lose no increment") {
   const TempDirectory directory;
   const auto opened = directory.open();
-  const SharedCounter counter;
+  const test::SharedCounter counter;
   constexpr int kProcesses = 4;
   constexpr int kRounds = 100;
   std::vector<Forked> processes;
@@ -195,14 +181,14 @@ TEST_CASE("lock table: holders that delete the lock file before they release los
       const auto table = table_in(opened);
       for (int round = 0; round < kRounds; ++round) {
         const auto held = acquire(table, kKey, Mode::exclusive);
-        increment(*counter.value);
+        counter.increment();
         ::unlink(directory.file("cache.lock").c_str());
       }
       return 0;
     });
   }
   for (auto& process : processes) CHECK(process.wait() == 0);
-  CHECK(*counter.value == kProcesses * kRounds);
+  CHECK(counter.value() == kProcesses * kRounds);
 }
 
 TEST_CASE("lock table: the lock file is created once, with its mode whatever the umask") {

@@ -86,8 +86,22 @@ TEST_CASE("outer lock: a lock on another name is no cover and no obstacle") {
   const auto opened = directory.open();
   const auto held = acquire(table_in(opened), kKey, Mode::exclusive);
   auto child = child_inside(opened, held.handed_down(), kOtherKey, Mode::exclusive);
-  // Without ranges the two names are one lock, which the child cannot have.
-  CHECK(child.hear() == (backend.ranges ? "held at depth 0" : "busy"));
+  // Without ranges the two names are one lock, which the child can never have.
+  CHECK(child.hear() == (backend.ranges ? "held at depth 0" : "usage"));
+}
+
+TEST_CASE("outer lock: a whole-table locker that waits for us does not hold up what runs inside") {
+  const TempDirectory directory;
+  const auto opened = directory.open();
+  auto held = acquire(table_in(opened), kKey, Mode::exclusive);
+  auto whole = test::holder_of(opened, Slot::whole(), Mode::exclusive);
+  REQUIRE(test::wait_until_asleep(whole.pid()));
+  // Were the child to queue behind the whole, both would wait for ever.
+  auto child = child_inside(opened, held.handed_down(), kOtherKey, Mode::exclusive);
+  CHECK(child.hear() == (backend.ranges ? "held at depth 0" : "usage"));
+  child.kill();
+  held.release();
+  CHECK(whole.hear() == "held");
 }
 
 TEST_CASE("outer lock: what could never be granted is a usage error at once") {

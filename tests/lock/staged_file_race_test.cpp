@@ -30,6 +30,8 @@ std::string sweep(const Directory& staging, const std::function<bool()>& done) {
       const auto fate = remove_if_abandoned(staging, entry.path().filename().string(), false);
       if (!fate) failure = fate.error().describe();
     }
+    // There, whoever looks at a locked file costs a descriptor until its release.
+    if (!backend.survives_close) std::this_thread::sleep_for(milliseconds(5));
   }
   return failure;
 }

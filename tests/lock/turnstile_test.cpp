@@ -28,7 +28,7 @@ Forked hammer(const Directory& directory, std::uint64_t hash, Mode mode) {
     for (int round = 0; round < 100000; ++round) {
       const auto held = acquire(table, Slot::of(hash), mode);
       if (round == 0) link.say("hammering");
-      ::usleep(2000);
+      ::usleep(20000);
     }
     return 0;
   });
@@ -41,7 +41,7 @@ TEST_CASE("turnstile: a whole-table locker gets in between lockers of names that
   const auto opened = directory.open();
   const auto mode = GENERATE(Mode::exclusive, Mode::shared);
   std::vector<Forked> hammers;
-  for (const std::uint64_t hash : {2U, 4U, 6U, 8U}) {
+  for (const std::uint64_t hash : {2U, 4U, 6U, 8U, 10U, 12U}) {
     hammers.push_back(hammer(opened, hash, mode));
   }
   if (backend.ranges) {

@@ -1,7 +1,10 @@
 #include "tests/support/locking.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <new>
 #include <stdexcept>
 
 namespace cachectl::test {
@@ -13,6 +16,21 @@ using lock::LockTable;
 using lock::Mode;
 using lock::Range;
 using lock::Slot;
+
+SharedCounter::SharedCounter() {
+  void* memory = ::mmap(nullptr, sizeof(std::atomic<int>), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::runtime_error("mmap");
+  value_ = new (memory) std::atomic<int>(0);
+}
+
+SharedCounter::~SharedCounter() { ::munmap(value_, sizeof(std::atomic<int>)); }
+
+void SharedCounter::increment() const {
+  const int before = value_->load();
+  ::usleep(50);
+  value_->store(before + 1);
+}
 
 FileLock open_lock(const std::string& path) {
   lock::Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));

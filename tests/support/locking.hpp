@@ -1,6 +1,7 @@
 // What the tests of locks share: opening, trying and holding, here and in another process.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "lock/file_lock.hpp"
@@ -8,6 +9,22 @@
 #include "tests/support/forked.hpp"
 
 namespace cachectl::test {
+
+/// A number that forked processes share. Incrementing it is slow and not atomic: only under
+/// a lock that excludes all others is each increment counted.
+class SharedCounter {
+ public:
+  SharedCounter();
+  ~SharedCounter();
+  SharedCounter(const SharedCounter&) = delete;
+  SharedCounter& operator=(const SharedCounter&) = delete;
+
+  void increment() const;
+  [[nodiscard]] int value() const { return value_->load(); }
+
+ private:
+  std::atomic<int>* value_;
+};
 
 /// Opens or creates `path` for locking; throws when it cannot.
 [[nodiscard]] lock::FileLock open_lock(const std::string& path);
