@@ -147,16 +147,17 @@ class Collector {
     if (!hash_of_entry(directory, name, hash)) return;
     std::optional<lock::HeldLock> held;
     if (!lock_key(hash, held)) return;
-    const auto lookup = open_record(directory, name, nullptr, Want::header);
-    if (!lookup) return problem(lookup.error());  // not ours to judge: a later version's
-    // Counted already, and still there only because it was busy or this is a dry run.
-    if (wall_time(status.st_mtim) <= now_ && useless(*lookup)) return;
-    // Used or replaced since we looked: no longer the least recently used.
+    // Used or replaced since we looked: no longer the least recently used. Asked
+    // before the record is opened, which may count as use itself.
     const auto again = directory.status(name);
     if (!again || !*again || (*again)->st_ino != status.st_ino ||
         wall_time((*again)->st_atim) > now_) {
       return;
     }
+    const auto lookup = open_record(directory, name, nullptr, Want::header);
+    if (!lookup) return problem(lookup.error());  // not ours to judge: a later version's
+    // Counted already, and still there only because it was busy or this is a dry run.
+    if (wall_time(status.st_mtim) <= now_ && useless(*lookup)) return;
     const auto size = static_cast<std::uint64_t>(status.st_size);
     if (!remove_file(directory, name, size, report_.evicted)) return;
     --report_.kept.files;

@@ -1,6 +1,7 @@
 // Eviction: what was used least recently goes first.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -8,6 +9,7 @@
 
 #include "src/store/age_histogram.hpp"
 #include "tests/store/fixture.hpp"
+#include "tests/support/forked.hpp"
 
 namespace cachectl::store {
 
@@ -108,6 +110,36 @@ TEST_CASE("eviction: listing, and looking for keys to remove, do not count as us
   policy.max_entries = 3;
   must(cache.collect(policy));
   CHECK(left(test) == std::set<int>{0, 1, 9});
+}
+
+TEST_CASE("eviction: in a shared cache, what others of the group have stored goes as well") {
+  if (::geteuid() != 0) {
+    WARN("NOT TESTED: being another user takes root");
+    return;
+  }
+  TestCache test(Sharing::group);
+  const auto cache = test.open();
+  fill(test, cache, 100);
+  constexpr unsigned kNobody = 65534;
+  for (const auto& path : {test.outside().path(), test.root()}) {
+    REQUIRE(::chown(path.c_str(), 0, kNobody) == 0);
+  }
+  fs::permissions(test.outside().path(), fs::perms(0770));
+  fs::permissions(test.root(), fs::perms(02770));
+  for (const auto& item : fs::recursive_directory_iterator(test.root())) {
+    REQUIRE(::chown(item.path().c_str(), 0, kNobody) == 0);
+    if (item.is_directory()) fs::permissions(item, fs::perms(02770));
+  }
+  test.clock().set(SystemClock().now() + seconds(1));
+  test::Forked member([&](const test::Link&) {
+    if (::setresgid(kNobody, kNobody, kNobody) != 0) return 1;
+    if (::setresuid(kNobody, kNobody, kNobody) != 0) return 1;
+    GcPolicy policy;
+    policy.max_entries = 3;
+    return must(test.open().collect(policy)).evicted.files == 7 ? 0 : 2;
+  });
+  CHECK(member.wait() == 0);
+  CHECK(left(test) == std::set<int>{0, 1, 2});
 }
 
 TEST_CASE("eviction: what is locked stays, and what is fresh goes only for the limit") {
