@@ -30,19 +30,21 @@ std::size_t position_of_command(const std::vector<std::string>& arguments) {
   return index;
 }
 
+/// A command with its options; stays where it is, since they are bound to its members.
 struct Defined {
+  explicit Defined(const CommandEntry& entry)
+      : command(entry.make()),
+        definition("cachectl " + std::string(entry.name), std::string(entry.summary)) {
+    command->define(definition);
+    globals.define(definition);
+  }
+  Defined(const Defined&) = delete;
+  Defined& operator=(const Defined&) = delete;
+
   std::unique_ptr<Command> command;
-  std::unique_ptr<GlobalOptions> globals;
+  GlobalOptions globals;
   Definition definition;
 };
-
-Defined define(const CommandEntry& entry) {
-  Defined defined{entry.make(), std::make_unique<GlobalOptions>(),
-                  Definition("cachectl " + std::string(entry.name), std::string(entry.summary))};
-  defined.command->define(defined.definition);
-  defined.globals->define(defined.definition);
-  return defined;
-}
 
 Error unknown_command(const std::string& name) {
   std::vector<std::string_view> names;
@@ -90,7 +92,7 @@ int dispatch(std::vector<std::string> arguments) {
   }
   arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(at));
 
-  auto defined = define(*entry);
+  Defined defined(*entry);
   const auto parsed = defined.definition.parse(std::move(arguments));
   if (!parsed) {
     auto error = parsed.error();
@@ -100,7 +102,7 @@ int dispatch(std::vector<std::string> arguments) {
     const auto printed = early.print(defined.definition.help());
     return printed ? kDone : early.report(printed.error());
   }
-  Session session(*defined.globals, defined.definition.overrides());
+  Session session(defined.globals, defined.definition.overrides());
   auto status = defined.command->execute(session);
   if (status) return *status;
   return session.report(std::move(status).error().within(entry->name));
@@ -130,7 +132,7 @@ std::string overview() {
 Result<std::string> help_of(std::string_view command) {
   const auto* entry = find_command(command);
   if (entry == nullptr) return fail(unknown_command(std::string(command)));
-  return define(*entry).definition.help();
+  return Defined(*entry).definition.help();
 }
 
 }  // namespace cachectl::cli
