@@ -3,8 +3,9 @@
 //   spawn --> running --wait--> ended
 //
 // The child gets the default actions of SIGPIPE and SIGXFSZ and the signal mask that
-// we were started with. Nothing but its standard streams and the descriptors named in
-// `keep_open` reaches it.
+// we were started with. Of our own descriptors none but those named in `keep_open`
+// reaches it; what we were started with passes through, as with env(1): a shell may have
+// opened it for the command. Descriptors 0 to 2 must be open, on /dev/null if on nothing.
 //
 // Thread rules: a Child belongs to the thread that spawned it; with `die_with_parent`
 // it is killed when that thread ends.

@@ -12,6 +12,11 @@
 // The turnstile keeps a whole-table locker from starving: it holds byte 0 while it
 // waits, and everybody else passes through byte 0 (a shared lock, released at once)
 // before waiting for a name. So newcomers queue behind it, and those before it drain.
+// Only what runs inside a lock on another name (OuterLock) passes it by: who waits in
+// the turnstile waits for that lock too.
+//
+// A thread that holds a name and acquires another of the same table, other than by an
+// OuterLock, can wait for ever behind a whole-table locker: hold one at a time.
 //
 // Locks are OFD locks (lock/file_lock.hpp): the kernel frees them when the owner
 // dies, and each acquisition opens its own description, so that threads exclude each
