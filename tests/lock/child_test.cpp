@@ -231,7 +231,7 @@ TEST_CASE("child: one that ends by itself ends the wait with a trap too") {
 TEST_CASE("child: dies with its parent when asked, and else lives on") {
   const bool dies = GENERATE(true, false);
   Forked parent([&](const Link& link) {
-    auto command = shell("while :; do sleep 1; done");
+    auto command = shell("exec sleep 600");
     command.die_with_parent = dies;
     const auto child = Child::spawn(command, nullptr);
     link.say(child ? std::to_string(child->pid()) : "0");

@@ -47,7 +47,9 @@ Forked::~Forked() {
   if (pid_ > 0) kill();
 }
 
-void Forked::send(int signal) const { ::kill(pid_, signal); }
+void Forked::send(int signal) const {
+  if (pid_ > 0) ::kill(pid_, signal);  // and never -1, which is everybody
+}
 
 void Forked::stop() const {
   send(SIGSTOP);
