@@ -95,13 +95,15 @@ Result<std::optional<store::Generation>> Cache::set_from(const Key& key, int des
 Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writer,
                                                         const store::Root& root, const Key& key,
                                                         const SetPolicy& policy) const {
-  CACHECTL_ASSIGN(auto held, lock(&key, lock::Mode::exclusive, policy.deadline,
-                                  "cachectl set " + key.printable()));
-  CACHECTL_ASSIGN(auto previous, store::find(root, key));
+  CACHECTL_ASSIGN(const auto held, lock(&key, lock::Mode::exclusive, policy.deadline,
+                                        "cachectl set " + key.printable()));
   const auto now = clock().now();
-  if (policy.if_absent && previous.entry && store::is_fresh(previous.entry->header(), now) &&
-      previous.entry->verify()) {
-    return std::optional<store::Generation>();
+  if (policy.if_absent) {
+    CACHECTL_ASSIGN(auto previous, store::find(root, key));
+    if (previous.entry && store::is_fresh(previous.entry->header(), now) &&
+        previous.entry->verify()) {
+      return std::optional<store::Generation>();
+    }
   }
   CACHECTL_ASSIGN(const auto newest, store::newest_generation(root, key));
   store::RecordHeader header;
@@ -110,8 +112,6 @@ Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writ
   header.expires = later(now, policy.ttl);
   CACHECTL_TRY(held.still_valid());
   CACHECTL_TRY(writer.publish(header, store::Place::entry, policy.durability));
-  // Before the old record is closed: to free a large one takes a while.
-  held.release();
   return std::optional(header.generation);
 }
 
