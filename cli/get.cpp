@@ -22,13 +22,14 @@ class Get final : public Command {
     int status = kDone;
     for (const auto& bytes : keys_) {
       CACHECTL_ASSIGN(const Key key, Key::from(bytes));
+      if (!json_) {
+        CACHECTL_ASSIGN(const bool hit, cache->get_to(key, STDOUT_FILENO, "standard output"));
+        if (!hit) status = kNo;
+        continue;
+      }
       CACHECTL_ASSIGN(const auto entry, cache->get(key));
       if (!entry) status = kNo;
-      if (json_) {
-        CACHECTL_TRY(print_json(session, *cache, key, entry));
-      } else if (entry) {
-        CACHECTL_TRY(entry->write_to(STDOUT_FILENO, store::Stream::output, "standard output"));
-      }
+      CACHECTL_TRY(print_json(session, *cache, key, entry));
     }
     return status;
   }

@@ -51,17 +51,35 @@ void Cache::warn(const Error& what) const {
   if (state_->options.warn) state_->options.warn(what);
 }
 
-Result<std::optional<store::Entry>> Cache::get(const Key& key) const {
+Result<std::optional<store::Entry>> Cache::find_fresh(const Key& key) const {
   CACHECTL_ASSIGN(auto lookup, inspect(key));
   if (lookup.defect) warn(*lookup.defect);
   if (!lookup.entry || !store::is_fresh(lookup.entry->header(), clock().now())) {
     return std::optional<store::Entry>();
   }
-  auto verified = lookup.entry->verify();
-  if (verified) return std::move(lookup.entry);
-  if (verified.error().code != Errc::corrupt) return fail(std::move(verified).error());
-  warn(verified.error());
-  return std::optional<store::Entry>();
+  return std::move(lookup.entry);
+}
+
+/// A damaged value is a miss with a warning.
+Result<bool> Cache::whole(Result<void> verdict) const {
+  if (verdict) return true;
+  if (verdict.error().code != Errc::corrupt) return fail(std::move(verdict).error());
+  warn(verdict.error());
+  return false;
+}
+
+Result<std::optional<store::Entry>> Cache::get(const Key& key) const {
+  CACHECTL_ASSIGN(auto entry, find_fresh(key));
+  if (!entry) return entry;
+  CACHECTL_ASSIGN(const bool intact, whole(entry->verify()));
+  if (!intact) entry.reset();
+  return entry;
+}
+
+Result<bool> Cache::get_to(const Key& key, int descriptor, std::string_view name) const {
+  CACHECTL_ASSIGN(auto entry, find_fresh(key));
+  if (!entry) return false;
+  return whole(entry->write_verified(descriptor, store::Stream::output, name));
 }
 
 Result<store::Lookup> Cache::inspect(const Key& key) const {

@@ -67,6 +67,10 @@ class Cache {
   /// The fresh value of a key, verified; nullopt: a miss.
   [[nodiscard]] Result<std::optional<store::Entry>> get(const Key& key) const;
 
+  /// Writes the fresh value of a key to a descriptor, called `name` in errors; false: a
+  /// miss, and nothing was written. The way to copy a large value.
+  [[nodiscard]] Result<bool> get_to(const Key& key, int descriptor, std::string_view name) const;
+
   /// Whatever is stored under a key, fresh or not, not verified.
   [[nodiscard]] Result<store::Lookup> inspect(const Key& key) const;
 
@@ -111,6 +115,8 @@ class Cache {
   struct State;
   explicit Cache(std::shared_ptr<State> state) : state_(std::move(state)) {}
   [[nodiscard]] Result<const store::Root*> ensure_root() const;
+  [[nodiscard]] Result<std::optional<store::Entry>> find_fresh(const Key& key) const;
+  [[nodiscard]] Result<bool> whole(Result<void> verdict) const;
   [[nodiscard]] Result<std::optional<store::Generation>> publish(store::RecordWriter writer,
                                                                  const store::Root& root,
                                                                  const Key& key,

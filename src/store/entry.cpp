@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
+#include <thread>
 
 #include "lock/retry.hpp"
 #include "src/store/checksum.hpp"
@@ -96,6 +98,38 @@ Result<void> Entry::write_to(int descriptor, Stream stream, std::string_view wha
     return lock::write_all(descriptor, lock::Bytes(head_).subspan(begin, size), what);
   }
   return copy_range(file_.get(), begin, size, descriptor, path_, what);
+}
+
+namespace {
+
+/// The end of a regular file that is written there: what we add can be cut off again.
+std::optional<off_t> revocable_end(int descriptor) {
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  const off_t at = ::lseek(descriptor, 0, SEEK_CUR);
+  return at == status.st_size ? std::optional(at) : std::nullopt;
+}
+
+}  // namespace
+
+Result<void> Entry::write_verified(int descriptor, Stream stream, std::string_view what) {
+  const auto end = all_in_head() || verified_ ? std::nullopt : revocable_end(descriptor);
+  std::thread verifier;
+  Result<void> verdict;
+  try {
+    if (end) verifier = std::thread([&] { verdict = verify(); });
+  } catch (const std::system_error&) {
+    // No thread is to be had: one after the other.
+  }
+  if (!verifier.joinable()) CACHECTL_TRY(verify());
+  auto written = write_to(descriptor, stream, what);
+  if (!verifier.joinable()) return written;
+  verifier.join();
+  if (verdict) return written;
+  if (::ftruncate(descriptor, *end) != 0 || ::lseek(descriptor, *end, SEEK_SET) < 0) {
+    return fail(system_error("take a damaged value back from " + std::string(what)));
+  }
+  return verdict;
 }
 
 Result<std::string> Entry::read(Stream stream) const {

@@ -41,6 +41,11 @@ class Entry {
   /// Writes one stream to a descriptor. Call verify() first.
   [[nodiscard]] Result<void> write_to(int descriptor, Stream stream, std::string_view what) const;
 
+  /// verify() and write_to() in one. A large value that goes to the end of a regular file
+  /// is verified while it is copied, and cut off again when it turns out to be damaged;
+  /// elsewhere no byte leaves before all are verified.
+  [[nodiscard]] Result<void> write_verified(int descriptor, Stream stream, std::string_view what);
+
   /// One stream as a string. Call verify() first.
   [[nodiscard]] Result<std::string> read(Stream stream) const;
 

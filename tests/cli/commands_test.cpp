@@ -1,4 +1,7 @@
 // What each subcommand does when all is well.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <filesystem>
@@ -43,6 +46,39 @@ TEST_CASE("get: --json is one object a line, with bytes that are no UTF-8 in bas
   CHECK(hit["value_base64"] == "/w==");
   CHECK(hit["expires"].is_null());
   CHECK(nlohmann::json::parse(lines[1])["hit"] == false);
+}
+
+TEST_CASE("get: a large damaged value is a miss, and nothing of it stays in a file") {
+  const Sandbox sandbox;
+  auto set = sandbox.cachectl({"set", "k"});
+  set.input = std::string(3 << 20, 'v');
+  REQUIRE(run(set).status == 0);
+  const auto copied = [&](int flags) {
+    const lock::Fd file(
+        ::open(sandbox.file("copy").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | flags, 0600));
+    if (flags == 0) ::lseek(file.get(), 0, SEEK_END);
+    auto get = sandbox.cachectl({"get", "k"});
+    get.output_to = file.get();
+    return run(get);
+  };
+  CHECK(copied(O_TRUNC).status == 0);
+  CHECK(read_file(sandbox.file("copy")) == set.input);
+
+  const std::string path =
+      nlohmann::json::parse(sandbox.run({"show", "--json", "k"}).output)["file"];
+  {
+    std::fstream record(path, std::ios::in | std::ios::out | std::ios::binary);
+    record.seekp(-1, std::ios::end);
+    record.put('X');
+  }
+  std::ofstream(sandbox.file("copy")) << "mine";
+  for (const int flags : {0, O_APPEND}) {
+    const auto outcome = copied(flags);
+    CHECK(outcome.status == 1);
+    CHECK(is_one_message(outcome.errors));
+    CHECK(read_file(sandbox.file("copy")) == "mine");
+  }
+  CHECK(sandbox.run({"get", "k"}).output.empty());
 }
 
 TEST_CASE("set: takes its value from an argument, a file or standard input") {
