@@ -6,7 +6,8 @@
 //
 // Header and key are checked when it is opened. The payload is checked before its first
 // byte leaves: at once where it came with the first read, else by verify(), which reads
-// all of it once.
+// all of it once. Only write_verified may let bytes leave earlier, where it can take them
+// back.
 //
 // Thread rules: an Entry belongs to one thread at a time.
 #pragma once
