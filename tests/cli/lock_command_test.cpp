@@ -173,6 +173,7 @@ TEST_CASE("lock: those who run one key inside it share one run") {
                     "--ttl 1h --key k -- " +
                     source + " & done; wait'"));
   CHECK(outcome.status == 0);
+  CHECK(outcome.errors.empty());
   CHECK(lines_of(outcome.output) == std::vector<std::string>(8, "value"));
   CHECK(content_of(sandbox.file("log")) == "ran\n");
 }

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,9 +24,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// An open file without a name. Not memfd_create(2): processes that share such a
+/// descriptor and write at once overwrite each other, because the kernel guards the
+/// position only of files that were opened by name.
 lock::Fd collector() {
-  lock::Fd file(::memfd_create("collected", MFD_CLOEXEC));
-  if (!file.valid()) throw std::runtime_error("memfd_create");
+  lock::Fd file(::open(fs::temp_directory_path().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (!file.valid()) throw std::runtime_error("open a file without a name");
   return file;
 }
 
