@@ -114,9 +114,11 @@ Result<OuterLocks> decode_outer_locks(std::string_view text) {
   return locks;
 }
 
-HeldLock::HeldLock(FileLock file, OuterLock self, OuterLocks outer, const Directory& directory,
-                   std::string name)
+HeldLock::HeldLock(FileLock file, const struct stat& identity, OuterLock self, OuterLocks outer,
+                   const Directory& directory, std::string name)
     : file_(std::move(file)),
+      device_(identity.st_dev),
+      inode_(identity.st_ino),
       self_(self),
       outer_(std::move(outer)),
       directory_(&directory),
@@ -126,6 +128,8 @@ HeldLock& HeldLock::operator=(HeldLock&& other) noexcept {
   release();
   file_ = std::move(other.file_);
   other.file_.reset();
+  device_ = other.device_;
+  inode_ = other.inode_;
   self_ = other.self_;
   outer_ = std::move(other.outer_);
   directory_ = other.directory_;
@@ -144,9 +148,8 @@ void HeldLock::release() {
 }
 
 Result<void> HeldLock::still_valid() const {
-  CACHECTL_ASSIGN(const struct stat ours, status_of(file_->descriptor(), file_->path()));
-  CACHECTL_ASSIGN(const auto theirs, directory_->status(name_));
-  if (theirs && same_file(ours, *theirs)) return {};
+  CACHECTL_ASSIGN(const auto named, directory_->status(name_));
+  if (named && named->st_dev == device_ && named->st_ino == inode_) return {};
   return fail(Errc::lease_lost, file_->path() + " was replaced while it was locked",
               "nothing was published; never remove the lock file by hand");
 }
@@ -174,8 +177,8 @@ Result<FileLock> LockTable::open_file() const {
   return FileLock(std::move(*existing), directory_->path_of(name_));
 }
 
-Result<LockTable::Place> LockTable::place_for(Slot slot, Mode mode, const FileLock& file) const {
-  CACHECTL_ASSIGN(const struct stat table, status_of(file.descriptor(), file.path()));
+Result<LockTable::Place> LockTable::place_for(Slot slot, Mode mode, const FileLock& file,
+                                              const struct stat& identity) const {
   Place place;
   for (const auto& outer : outer_) {
     struct stat status {};
@@ -183,7 +186,7 @@ Result<LockTable::Place> LockTable::place_for(Slot slot, Mode mode, const FileLo
       continue;  // closed on the way to us
     }
     if (status.st_nlink == 0) return fail(lost_lock(file.path()));
-    if (!same_file(status, table)) continue;  // of another table
+    if (!same_file(status, identity)) continue;  // of another table
     if (backend.ranges && !outer.slot.overlaps(slot)) {
       // Whoever waits in the turnstile waits for this lock of our ancestor's too: were
       // we to wait behind him, nobody would ever go on.
@@ -218,16 +221,14 @@ Result<std::optional<HeldLock>> LockTable::acquire(Slot slot, Mode mode, const D
                                                    std::string_view command) const {
   while (true) {
     CACHECTL_ASSIGN(FileLock file, open_file());
-    Place place;
-    if (!outer_.empty()) {
-      CACHECTL_ASSIGN(place, place_for(slot, mode, file));
-    }
+    CACHECTL_ASSIGN(const struct stat identity, status_of(file.descriptor(), file.path()));
+    CACHECTL_ASSIGN(const Place place, place_for(slot, mode, file, identity));
     CACHECTL_ASSIGN(const bool held,
                     lock_slot(file, slot, place.depth, place.through_turnstile, mode, deadline));
     if (!held) return std::optional<HeldLock>();
 
     const OuterLock self{file.descriptor(), place.depth, slot, mode};
-    HeldLock lock(std::move(file), self, outer_, *directory_, name_);
+    HeldLock lock(std::move(file), identity, self, outer_, *directory_, name_);
     const auto valid = lock.still_valid();
     if (!valid && valid.error().code != Errc::lease_lost) return fail(valid.error());
     if (!valid) continue;  // replaced while we waited: lock the new one

@@ -26,6 +26,8 @@
 // Thread-safe: the table is const after construction.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -98,10 +100,12 @@ class HeldLock {
 
  private:
   friend class LockTable;
-  HeldLock(FileLock file, OuterLock self, OuterLocks outer, const Directory& directory,
-           std::string name);
+  HeldLock(FileLock file, const struct stat& identity, OuterLock self, OuterLocks outer,
+           const Directory& directory, std::string name);
 
   std::optional<FileLock> file_;
+  dev_t device_;  // which file it is, whatever its name
+  ino_t inode_;
   OuterLock self_;
   OuterLocks outer_;
   const Directory* directory_;
@@ -135,7 +139,8 @@ class LockTable {
     unsigned depth = 0;
     bool through_turnstile = true;
   };
-  [[nodiscard]] Result<Place> place_for(Slot slot, Mode mode, const FileLock& file) const;
+  [[nodiscard]] Result<Place> place_for(Slot slot, Mode mode, const FileLock& file,
+                                        const struct stat& identity) const;
 
   const Directory* directory_;
   std::string name_;

@@ -26,9 +26,7 @@ constexpr std::string_view kTag =
     "# This directory is a cache made by cachectl.\n"
     "# Its content can be made again; backups may skip it. See bford.info/cachedir\n";
 
-Result<void> check_safe(const Directory& directory, Sharing sharing) {
-  CACHECTL_ASSIGN(const struct stat status,
-                  lock::status_of(directory.descriptor(), directory.path()));
+Result<void> check_safe(const Directory& directory, const struct stat& status, Sharing sharing) {
   const auto refuse = [&](const std::string& why, const std::string& advice) {
     return fail(Errc::refused, directory.path() + ": " + why + "; refused", advice);
   };
@@ -45,6 +43,12 @@ Result<void> check_safe(const Directory& directory, Sharing sharing) {
                   "chmod g-w " + directory.path() + ", or configure it as shared");
   }
   return {};
+}
+
+Result<void> check_safe(const Directory& directory, Sharing sharing) {
+  CACHECTL_ASSIGN(const struct stat status,
+                  lock::status_of(directory.descriptor(), directory.path()));
+  return check_safe(directory, status, sharing);
 }
 
 /// Whether all names in it are names that a root under construction has.
@@ -219,8 +223,21 @@ Result<void> Root::initialize() const {
 }
 
 Result<Directory> Root::writable(const std::string& name) const {
-  CACHECTL_TRY(settle());
   const auto slash = name.find('/');
+  if (slash != std::string::npos) {
+    // It is made in a directory that is settled and found safe, so that its being settled
+    // is the proof of both.
+    auto existing = directory_->open_below(name);
+    if (existing) {
+      CACHECTL_ASSIGN(const struct stat status,
+                      lock::status_of(existing->descriptor(), existing->path()));
+      if ((status.st_mode & kUnsettled) == 0) {
+        CACHECTL_TRY(check_safe(*existing, status, sharing_));
+        return existing;
+      }
+    }
+  }
+  CACHECTL_TRY(settle());
   CACHECTL_ASSIGN(Directory directory,
                   directory_->ensure_below(name.substr(0, slash), directory_mode(), true));
   CACHECTL_TRY(check_safe(directory, sharing_));

@@ -4,17 +4,18 @@
 
 namespace cachectl::store {
 
-Result<Lookup> find(const Root& root, const Key& key) {
-  return open_record(root.directory(), entry_name(key.hash()).path(), &key);
+Result<Lookup> find(const Root& root, const Key& key, Want want) {
+  return open_record(root.directory(), entry_name(key.hash()).path(), &key, want);
 }
 
-Result<Lookup> find_attempt(const Root& root, const Key& key) {
-  return open_record(root.directory(), std::string(Root::kAttempts) + "/" + key.hash().hex(), &key);
+Result<Lookup> find_attempt(const Root& root, const Key& key, Want want) {
+  return open_record(root.directory(), std::string(Root::kAttempts) + "/" + key.hash().hex(), &key,
+                     want);
 }
 
 Result<Generation> newest_generation(const Root& root, const Key& key) {
-  CACHECTL_ASSIGN(const auto record, find(root, key));
-  CACHECTL_ASSIGN(const auto attempt, find_attempt(root, key));
+  CACHECTL_ASSIGN(const auto record, find(root, key, Want::header));
+  CACHECTL_ASSIGN(const auto attempt, find_attempt(root, key, Want::header));
   return std::max(record.entry ? record.entry->header().generation : 0,
                   attempt.entry ? attempt.entry->header().generation : 0);
 }

@@ -12,10 +12,11 @@
 namespace cachectl::store {
 
 /// The key's value, fresh or not.
-[[nodiscard]] Result<Lookup> find(const Root& root, const Key& key);
+[[nodiscard]] Result<Lookup> find(const Root& root, const Key& key, Want want = Want::value);
 
 /// The outcome of the last attempt that was not stored, if a clean-up has left it.
-[[nodiscard]] Result<Lookup> find_attempt(const Root& root, const Key& key);
+[[nodiscard]] Result<Lookup> find_attempt(const Root& root, const Key& key,
+                                          Want want = Want::value);
 
 /// The generation of the newest of both; 0: there is neither.
 [[nodiscard]] Result<Generation> newest_generation(const Root& root, const Key& key);
