@@ -4,7 +4,9 @@
 #include <stdlib.h>
 
 #include <array>
-#include <boost/filesystem/operations.hpp>
+#include <boost/filesystem/path.hpp>
+#include <filesystem>
+#include <system_error>
 
 #include "cli/command.hpp"
 #include "cli/json.hpp"
@@ -91,8 +93,8 @@ class Config final : public Command {
   [[nodiscard]] Result<int> init(Session& session) const {
     const std::string target = file_.empty() ? "cachectl.toml" : file_;
     const auto parent = boost::filesystem::path(target).parent_path();
-    boost::system::error_code error;
-    if (!parent.empty()) boost::filesystem::create_directories(parent, error);
+    std::error_code error;
+    if (!parent.empty()) std::filesystem::create_directories(parent.native(), error);
     if (error) return fail(system_error("make " + parent.string(), error.value()));
     const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (force_ ? O_TRUNC : O_EXCL);
     const lock::Fd file(lock::retry([&] { return ::open(target.c_str(), flags, 0644); }));

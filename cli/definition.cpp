@@ -1,8 +1,23 @@
 #include "cli/definition.hpp"
 
+// CLI11 includes <iostream>, which makes a program construct the standard streams, with the
+// locale and all its facets, before main: a tenth of a hit. It mentions two of them in default
+// arguments that are not used here. So libstdc++ is told that the header is there already;
+// other libraries do not know the name, and only start more slowly.
+#define _GLIBCXX_IOSTREAM 1  // NOLINT(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+#include <istream>
+#include <ostream>
+namespace std {  // NOLINT(cert-dcl58-cpp)
+extern ostream cout;
+extern ostream cerr;
+}  // namespace std
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <deque>
+#include <functional>
+#include <utility>
 
 #include "src/config/nearest.hpp"
 
@@ -10,53 +25,110 @@ namespace cachectl::cli {
 
 struct Definition::Impl {
   struct Setting {
-    CLI::Option* option;
+    CLI::Option* option = nullptr;  // null until CLI11 knows it
     std::string key;
     std::string flag;
     std::string value;
   };
+  /// An option that CLI11 gets to know once it is needed: setting up all of `run` takes a
+  /// tenth of a hit.
+  struct Declared {
+    std::string names;
+    std::function<void(CLI::App&)> add;
+
+    void add_once(CLI::App& to) {
+      if (const auto adder = std::exchange(add, nullptr)) adder(to);
+    }
+  };
 
   CLI::App app;
   std::string name;
+  std::vector<Declared> declared;
+  bool complete = false;
   std::deque<Setting> settings;  // addresses are bound by CLI11
   std::vector<std::string>* command = nullptr;
 
   Impl(const std::string& title, const std::string& summary) : app(summary, title), name(title) {}
+
+  void declare(const std::string& names, std::function<void(CLI::App&)> add) {
+    declared.push_back({names, std::move(add)});
+  }
+
+  void add_all() {
+    if (std::exchange(complete, true)) return;
+    app.set_help_flag("-h,--help", "Show this help");
+    app.get_formatter()->column_width(30);
+    app.get_formatter()->label("OPTIONS", "OPTIONS");
+    for (auto& option : declared) option.add_once(app);
+  }
+
+  /// Those that the arguments name; all, if something looks like an option and is none of
+  /// our long ones.
+  void add_needed(const std::vector<std::string>& arguments) {
+    std::vector<bool> needed(declared.size());
+    for (const auto& argument : arguments) {
+      if (argument == "--") break;
+      if (argument.size() < 2 || argument[0] != '-') continue;
+      const auto given = argument.substr(0, argument.find('='));
+      bool known = false;
+      for (std::size_t i = 0; i < declared.size(); ++i) {
+        const auto& names = declared[i].names;
+        known = names == given || names.ends_with(',' + given);
+        needed[i] = needed[i] || known;
+        if (known) break;
+      }
+      if (!known) return add_all();
+    }
+    for (std::size_t i = 0; i < declared.size(); ++i) {
+      if (needed[i]) declared[i].add_once(app);
+    }
+  }
 };
 
 Definition::Definition(const std::string& name, const std::string& summary)
-    : impl_(std::make_unique<Impl>(name, summary)) {
-  auto& app = impl_->app;
-  app.set_help_flag("-h,--help", "Show this help");
-  app.get_formatter()->column_width(30);
-  app.get_formatter()->label("OPTIONS", "OPTIONS");
-}
+    : impl_(std::make_unique<Impl>(name, summary)) {}
 Definition::Definition(Definition&&) noexcept = default;
 Definition::~Definition() = default;
 
 void Definition::flag(const std::string& names, bool& target, const std::string& doc) {
-  impl_->app.add_flag(names, target, doc);
+  impl_->declare(names, [=, &target](CLI::App& app) { app.add_flag(names, target, doc); });
 }
 
 void Definition::option(const std::string& names, std::string& target, const std::string& meta,
                         const std::string& doc) {
-  impl_->app.add_option(names, target, doc)->type_name(meta)->take_last();
+  impl_->declare(names, [=, &target](CLI::App& app) {
+    app.add_option(names, target, doc)->type_name(meta)->take_last();
+  });
 }
 
 void Definition::options(const std::string& names, std::vector<std::string>& target,
                          const std::string& meta, const std::string& doc) {
-  impl_->app.add_option(names, target, doc)
-      ->type_name(meta)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  impl_->declare(names, [=, &target](CLI::App& app) {
+    app.add_option(names, target, doc)
+        ->type_name(meta)
+        ->allow_extra_args(false)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  });
 }
+
+namespace {
+
+/// CLI::Range would build its description with a stream, see above.
+std::string exit_status_expected(const std::string& text) {
+  int value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool good =
+      error == std::errc() && end == text.data() + text.size() && value >= 0 && value <= 255;
+  return good ? "" : text + " is not a number from 0 to 255";
+}
+
+}  // namespace
 
 void Definition::status(const std::string& names, int& target, const std::string& meta,
                         const std::string& doc) {
-  impl_->app.add_option(names, target, doc)
-      ->check(CLI::Range(0, 255))
-      ->type_name(meta)
-      ->take_last();
+  impl_->declare(names, [=, &target](CLI::App& app) {
+    app.add_option(names, target, doc)->check(exit_status_expected)->type_name(meta)->take_last();
+  });
 }
 
 void Definition::setting(const std::string& names, const std::string& key, const std::string& meta,
@@ -64,7 +136,9 @@ void Definition::setting(const std::string& names, const std::string& key, const
   auto& setting = impl_->settings.emplace_back();
   setting.key = key;
   setting.flag = names.substr(names.rfind(',') + 1);
-  setting.option = impl_->app.add_option(names, setting.value, doc)->type_name(meta)->take_last();
+  impl_->declare(names, [=, &setting](CLI::App& app) {
+    setting.option = app.add_option(names, setting.value, doc)->type_name(meta)->take_last();
+  });
 }
 
 void Definition::positional(const std::string& meta, std::string& target, const std::string& doc,
@@ -118,6 +192,7 @@ Error Definition::unknown(const std::string& argument) const {
 }
 
 Result<Definition::Outcome> Definition::parse(std::vector<std::string> arguments) {
+  impl_->add_needed(arguments);
   if (impl_->command != nullptr) *impl_->command = take_command_line(arguments);
   try {
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
@@ -134,6 +209,7 @@ Result<Definition::Outcome> Definition::parse(std::vector<std::string> arguments
 }
 
 std::string Definition::help() const {
+  impl_->add_all();
   auto text = impl_->app.help();
   // CLI11 knows nothing of the command behind the options.
   if (impl_->command != nullptr) {
@@ -151,7 +227,8 @@ bool Definition::was_given(const std::string& name) const {
 std::vector<config::Override> Definition::overrides() const {
   std::vector<config::Override> given;
   for (const auto& setting : impl_->settings) {
-    if (setting.option->count() > 0) given.push_back({setting.key, setting.value, setting.flag});
+    if (setting.option != nullptr && setting.option->count() > 0)
+      given.push_back({setting.key, setting.value, setting.flag});
   }
   return given;
 }

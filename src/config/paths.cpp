@@ -1,7 +1,8 @@
 #include "src/config/paths.hpp"
 
-#include <boost/filesystem/operations.hpp>
 #include <cstddef>
+#include <filesystem>
+#include <system_error>
 
 #include "src/config/quoted.hpp"
 
@@ -61,8 +62,8 @@ Result<std::string> path_in_file(std::string_view text, const Environment& envir
 Result<std::string> from_working_directory(std::string_view text) {
   CACHECTL_TRY(check(text));
   if (text.starts_with('/')) return tidy(text);
-  boost::system::error_code error;
-  const auto directory = boost::filesystem::current_path(error);
+  std::error_code error;
+  const auto directory = std::filesystem::current_path(error);
   if (error) return fail(system_error("working directory", error.value()).within(quoted(text)));
   return tidy(directory.string() + '/' + std::string(text));
 }

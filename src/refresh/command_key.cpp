@@ -5,7 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <boost/filesystem/operations.hpp>
+#include <filesystem>
+#include <system_error>
 
 #include "lock/child.hpp"
 #include "lock/retry.hpp"
@@ -59,8 +60,8 @@ Result<std::string> canonical_form(const CommandIdentity& identity) {
   for (const auto& argument : identity.argv) add(canonical, 'a', argument);
   add(canonical, 's', identity.scope);
   if (identity.working_directory) {
-    boost::system::error_code error;
-    const auto directory = boost::filesystem::current_path(error);
+    std::error_code error;
+    const auto directory = std::filesystem::current_path(error);
     if (error) return fail(system_error("working directory", error.value()));
     add(canonical, 'd', directory.string());
   }
