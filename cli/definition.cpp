@@ -4,13 +4,15 @@
 // locale and all its facets, before main: a tenth of a hit. It mentions two of them in default
 // arguments that are not used here. So libstdc++ is told that the header is there already;
 // other libraries do not know the name, and only start more slowly.
-#define _GLIBCXX_IOSTREAM 1  // NOLINT(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+// NOLINTBEGIN(*-reserved-identifier,cert-*,cppcoreguidelines-avoid-non-const-global-variables)
+#define _GLIBCXX_IOSTREAM 1
 #include <istream>
 #include <ostream>
-namespace std {  // NOLINT(cert-dcl58-cpp)
+namespace std {
 extern ostream cout;
 extern ostream cerr;
 }  // namespace std
+// NOLINTEND(*-reserved-identifier,cert-*,cppcoreguidelines-avoid-non-const-global-variables)
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
