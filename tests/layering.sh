@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Includes point down only: lock <- src (base <- config <- store <- refresh <- cache) <- cli.
+# Includes point down only: lock <- src (base <- config <- tree <- store <- refresh <- cache) <- cli.
 #
 # usage: tests/layering.sh [ROOT]        checks the tree; default: the one this script is in
 #        tests/layering.sh --self-test   checks that broken trees are found out
@@ -22,13 +22,14 @@ check() {
     # The layer of a file or an include; 0: it has none.
     function layer(path) {
       if (path ~ /^lock\//) return 1
-      if (path ~ /^src\/(key|clock)\.[ch]pp$/) return 2
+      if (path ~ /^src\/(key|clock|checksum)\.[ch]pp$/) return 2
       if (path ~ /^src\/config\//) return 3
-      if (path ~ /^src\/store\//) return 4
-      if (path ~ /^src\/refresh\//) return 5
-      if (path ~ /^src\/cache\.[ch]pp$/) return 6
-      if (path ~ /^cli\//) return 7
-      if (path ~ /^(tests|scripts)\//) return 8
+      if (path ~ /^src\/tree\//) return 4
+      if (path ~ /^src\/store\//) return 5
+      if (path ~ /^src\/refresh\//) return 6
+      if (path ~ /^src\/cache\.[ch]pp$/) return 7
+      if (path ~ /^cli\//) return 8
+      if (path ~ /^(tests|scripts)\//) return 9
       return 0
     }
     FNR == 1 {
@@ -47,7 +48,7 @@ check() {
       if (quote == "<" && target ~ /^(lock|src|cli|tests|scripts)\//) {
         complain("includes our " target " in angle brackets"); next
       }
-      if (target ~ /^CLI\// && own < 7) { complain("includes " target ": CLI11 belongs to cli/"); next }
+      if (target ~ /^CLI\// && own < 8) { complain("includes " target ": CLI11 belongs to cli/"); next }
       if (quote == "<") next
       their = layer(target)
       if (their == 0) complain("includes \"" target "\", which is in no layer (lock/, src/, cli/)")
@@ -61,11 +62,12 @@ check() {
 expect_violation() {
   local tree output
   tree=$(mktemp -d)
-  mkdir -p "$tree"/{lock,cli} "$tree"/src/{config,store,refresh}
+  mkdir -p "$tree"/{lock,cli} "$tree"/src/{config,tree,store,refresh}
   echo '#include <vector>' >"$tree/lock/fd.hpp"
   echo '#include "lock/fd.hpp"' >"$tree/src/key.hpp"
   echo '#include "src/key.hpp"' >"$tree/src/config/table.hpp"
-  echo '#include "src/config/table.hpp"' >"$tree/src/store/record.hpp"
+  echo '#include "src/config/table.hpp"' >"$tree/src/tree/scan.hpp"
+  echo '#include "src/tree/scan.hpp"' >"$tree/src/store/record.hpp"
   echo '#include "src/store/record.hpp"' >"$tree/src/refresh/run.hpp"
   echo '#include "src/refresh/run.hpp"' >"$tree/src/cache.hpp"
   printf '%s\n' '#include <CLI/CLI.hpp>' '#include "src/cache.hpp"' >"$tree/cli/main.cpp"
@@ -88,6 +90,7 @@ self_test() {
   expect_violation lock/x.hpp '#include "src/key.hpp"' 'higher layer' || failed=1
   expect_violation src/key.cpp '#include "src/config/table.hpp"' 'higher layer' || failed=1
   expect_violation src/config/x.cpp '#include "src/store/record.hpp"' 'higher layer' || failed=1
+  expect_violation src/tree/x.cpp '#include "src/store/record.hpp"' 'higher layer' || failed=1
   expect_violation src/store/x.cpp '#include "src/refresh/run.hpp"' 'higher layer' || failed=1
   expect_violation src/refresh/x.cpp '#  include "src/cache.hpp"' 'higher layer' || failed=1
   expect_violation src/cache.cpp '#include "cli/main.hpp"' 'higher layer' || failed=1
