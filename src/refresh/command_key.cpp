@@ -10,7 +10,7 @@
 
 #include "lock/child.hpp"
 #include "lock/retry.hpp"
-#include "src/store/checksum.hpp"
+#include "src/checksum.hpp"
 
 namespace cachectl::refresh {
 
@@ -43,7 +43,7 @@ Result<std::string> content_state(const std::string& path) {
     if (errno == ENOENT || errno == ENOTDIR) return std::string("missing");
     return fail(system_error("open " + path));
   }
-  store::Checksum sum;
+  Checksum sum;
   std::uint64_t size = 0;
   std::vector<std::byte> block(128 * 1024);
   while (true) {

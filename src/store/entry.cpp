@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "lock/retry.hpp"
-#include "src/store/checksum.hpp"
+#include "src/checksum.hpp"
 #include "src/store/copy.hpp"
 
 namespace cachectl::store {

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstring>
 
-#include "src/store/checksum.hpp"
+#include "src/checksum.hpp"
 
 namespace cachectl::store {
 

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "lock/staged_file.hpp"
+#include "src/checksum.hpp"
 #include "src/key.hpp"
-#include "src/store/checksum.hpp"
 #include "src/store/record.hpp"
 #include "src/store/root.hpp"
 

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <iterator>
 
-#include "src/store/checksum.hpp"
+#include "src/checksum.hpp"
 
 namespace cachectl::test {
 
@@ -79,7 +79,7 @@ std::string with_version(std::string record, std::uint32_t version) {
   std::memcpy(&key_size, record.data() + kKeySize, sizeof key_size);
   const auto head =
       std::string_view(record).substr(0, store::RecordHeader::kSize + std::size_t{key_size});
-  const std::uint64_t sum = store::checksum_of(lock::bytes_of(head));
+  const std::uint64_t sum = checksum_of(lock::bytes_of(head));
   std::memcpy(record.data() + kChecksum, &sum, sizeof sum);
   return record;
 }

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "src/store/checksum.hpp"
+#include "src/checksum.hpp"
 #include "tests/store/fixture.hpp"
 
 namespace cachectl::store {

@@ -6,7 +6,7 @@
 
 #include "lock/fd.hpp"
 
-namespace cachectl::store {
+namespace cachectl {
 
 [[nodiscard]] std::uint64_t checksum_of(lock::Bytes data);
 
@@ -25,4 +25,4 @@ class Checksum {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace cachectl::store
+}  // namespace cachectl

@@ -1,10 +1,10 @@
-#include "src/store/checksum.hpp"
+#include "src/checksum.hpp"
 
 // The state lives in an object of ours, which needs its definition.
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
-namespace cachectl::store {
+namespace cachectl {
 
 struct Checksum::State {
   XXH3_state_t hash;
@@ -23,4 +23,4 @@ void Checksum::add(lock::Bytes data) {
 
 std::uint64_t Checksum::value() const { return XXH3_64bits_digest(&state_->hash); }
 
-}  // namespace cachectl::store
+}  // namespace cachectl
