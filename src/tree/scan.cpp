@@ -114,6 +114,11 @@ Result<Scan> scan(const lock::Directory& parent, const std::string& name,
   return scan;
 }
 
+Result<Scan> list_tree(const lock::Directory& parent, const std::string& name) {
+  CACHECTL_ASSIGN(const auto top, open_top(parent, name));
+  return walk_into_scan(top, item_name(parent.path(), name));
+}
+
 Result<Snapshot> take_snapshot(const lock::Directory& parent, const std::string& name) {
   ScanOptions options;
   options.checksums = Checksums::no;

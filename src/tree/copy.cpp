@@ -1,0 +1,106 @@
+#include "src/tree/copy.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "lock/retry.hpp"
+#include "src/tree/copier.hpp"
+#include "src/tree/snapshot.hpp"
+#include "src/tree/walk.hpp"
+
+namespace cachectl::tree {
+
+namespace {
+
+/// Makes the top directory of a copy.
+Result<lock::Fd> make_top(const lock::Directory& to, const std::string& name) {
+  const auto what = item_name(to.path(), name);
+  const int at = to.descriptor();
+  if (lock::retry([&] { return ::mkdirat(at, name.c_str(), S_IRWXU); }) != 0) {
+    return fail(system_error("mkdir " + what));
+  }
+  lock::Fd top(open_name(at, name.c_str(), O_RDONLY | O_DIRECTORY));
+  if (!top.valid() && errno == EACCES && give_owner_rights(at, name.c_str())) {
+    top = lock::Fd(open_name(at, name.c_str(), O_RDONLY | O_DIRECTORY));
+  }
+  if (!top.valid()) return fail(open_directory_error(what, errno));
+  return top;
+}
+
+Result<Outcome> copy_listed(const lock::Directory& from, const std::string& from_name,
+                            Manifest manifest, const lock::Directory& to,
+                            const std::string& to_name, const CopyOptions& options) {
+  CACHECTL_TRY(check_name(from_name));
+  CACHECTL_TRY(check_name(to_name));
+  const bool directory = manifest.items[0].type == Type::directory;
+  lock::Fd from_top;
+  lock::Fd to_top;
+  End from_end{from.descriptor(), from.path(), from_name};
+  End to_end{to.descriptor(), to.path(), to_name};
+  if (directory) {
+    const auto what = item_name(from.path(), from_name);
+    from_top = lock::Fd(open_name(from.descriptor(), from_name.c_str(), O_PATH | O_DIRECTORY));
+    if (!from_top.valid()) return fail(open_directory_error(what, errno));
+    CACHECTL_ASSIGN(to_top, make_top(to, to_name));
+    from_end = {from_top.get(), what, {}};
+    to_end = {to_top.get(), item_name(to.path(), to_name), {}};
+  }
+
+  Indexes directories;
+  Indexes contents;
+  Indexes links;
+  for (std::size_t i = 0; i < manifest.items.size(); ++i) {
+    switch (manifest.items[i].type) {
+      case Type::directory:
+        if (i > 0) directories.push_back(i);
+        break;
+      case Type::hard_link:
+        links.push_back(i);
+        break;
+      case Type::file:
+      case Type::symlink:
+        contents.push_back(i);
+        break;
+    }
+  }
+  Copier copier(std::move(from_end), std::move(to_end), manifest, options);
+  CACHECTL_TRY(copier.make_directories(directories));
+  CACHECTL_TRY(copier.fill(contents));
+  CACHECTL_TRY(copier.link(links));
+  if (directory) directories.insert(directories.begin(), 0);
+  CACHECTL_TRY(copier.finish(directories));
+  return Outcome{copier.method(), copier.why_not(), copier.bytes(), copier.files(),
+                 std::move(manifest)};
+}
+
+}  // namespace
+
+std::string_view name_of(Method method) {
+  switch (method) {
+    case Method::reflink:
+      return "reflink";
+    case Method::hard_link:
+      return "hardlink";
+    case Method::copy:
+      return "copy";
+  }
+  return "unknown";
+}
+
+Result<Outcome> copy_tree(const lock::Directory& from, const std::string& from_name,
+                          const lock::Directory& to, const std::string& to_name,
+                          const CopyOptions& options) {
+  CACHECTL_ASSIGN(auto listed, list_tree(from, from_name));
+  return copy_listed(from, from_name, std::move(listed.manifest), to, to_name, options);
+}
+
+Result<Outcome> copy_tree(const lock::Directory& from, const std::string& from_name,
+                          const Manifest& manifest, const lock::Directory& to,
+                          const std::string& to_name, const CopyOptions& options) {
+  CACHECTL_TRY(check(manifest, item_name(from.path(), from_name) + ": the manifest"));
+  return copy_listed(from, from_name, manifest, to, to_name, options);
+}
+
+}  // namespace cachectl::tree
