@@ -31,13 +31,16 @@ struct CommandEntry {
 [[nodiscard]] std::span<const CommandEntry> commands();
 [[nodiscard]] const CommandEntry* find_command(std::string_view name);
 
+std::unique_ptr<Command> make_acquire();
 std::unique_ptr<Command> make_config();
 std::unique_ptr<Command> make_delete();
 std::unique_ptr<Command> make_gc();
 std::unique_ptr<Command> make_get();
 std::unique_ptr<Command> make_help();
+std::unique_ptr<Command> make_lease();
 std::unique_ptr<Command> make_lock();
 std::unique_ptr<Command> make_ls();
+std::unique_ptr<Command> make_release();
 std::unique_ptr<Command> make_run();
 std::unique_ptr<Command> make_set();
 std::unique_ptr<Command> make_show();

@@ -6,7 +6,7 @@ namespace cachectl::cli {
 
 namespace {
 
-constexpr std::array<CommandEntry, 11> kCommands{{
+constexpr std::array<CommandEntry, 14> kCommands{{
     {"run", "Run a command, or replay what it said before", make_run},
     {"get", "Print the value of a key", make_get},
     {"set", "Store a value under a key", make_set},
@@ -14,6 +14,9 @@ constexpr std::array<CommandEntry, 11> kCommands{{
     {"ls", "List the keys", make_ls},
     {"show", "Show everything known of a key", make_show},
     {"lock", "Run a command under the writer lock", make_lock},
+    {"acquire", "Take the writer lock for a shell, until it releases it or ends", make_acquire},
+    {"release", "Give back what acquire took", make_release},
+    {"lease", "List, show or renew what acquire took", make_lease},
     {"gc", "Remove what has expired or was left behind", make_gc},
     {"config", "Show, check or make the configuration", make_config},
     {"version", "Print the version", make_version},

@@ -16,6 +16,7 @@ class Delete final : public Command {
     definition.flag("--all", all_, "All keys; asks on a terminal");
     definition.flag("--yes,-y", yes_, "Do not ask");
     define_timeout(definition);
+    lease_.define(definition);
     define_durability(definition);
     definition.footer("Exit status 1 when there was nothing to remove.");
   }
@@ -29,7 +30,7 @@ class Delete final : public Command {
     CACHECTL_ASSIGN(const auto* settings, session.settings());
     const WritePolicy policy{lock::Deadline::after(settings->timeout),
                              Session::durability(*settings)};
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
     if (!keys_.empty()) return delete_keys(*cache, policy);
     if (all_) {
       CACHECTL_ASSIGN(const bool agreed, confirm(cache->path()));
@@ -71,6 +72,7 @@ class Delete final : public Command {
   std::string prefix_;
   bool all_ = false;
   bool yes_ = false;
+  LeaseOption lease_;
 };
 
 }  // namespace

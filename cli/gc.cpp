@@ -25,7 +25,7 @@ class Gc final : public Command {
 
   Result<int> execute(Session& session) override {
     CACHECTL_ASSIGN(const auto* settings, session.settings());
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
     store::GcPolicy policy;
     policy.max_size = settings->gc_max_size;
     policy.max_entries = settings->gc_max_entries;

@@ -17,6 +17,7 @@ class Lock final : public Command {
     definition.flag("--shared", shared_, "Share the lock with others that do so");
     definition.flag("--try", try_, "Do not wait: exit status 1 when it is held");
     define_timeout(definition);
+    lease_.define(definition);
     definition.command_line(command_);
     definition.footer(
         "Runs COMMAND while the lock is held and returns its exit status. Commands of cachectl\n"
@@ -29,7 +30,7 @@ class Lock final : public Command {
       return fail(Errc::usage, "no command given", "cachectl lock -- COMMAND");
     }
     CACHECTL_ASSIGN(const auto* settings, session.settings());
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
     std::optional<Key> key;
     if (definition_->was_given("--key")) {
       CACHECTL_ASSIGN(auto named, Key::from(key_));
@@ -63,6 +64,7 @@ class Lock final : public Command {
   bool shared_ = false;
   bool try_ = false;
   std::vector<std::string> command_;
+  LeaseOption lease_;
 };
 
 }  // namespace

@@ -29,6 +29,7 @@ class Run final : public Command {
     definition.options("--no-store-on", no_store_on_, "N,...",
                        "Store all but these exit statuses, instead of only 0");
     define_timeout(definition);
+    lease_.define(definition);
     definition.setting("--on-timeout", "run.on-timeout", "fail|run",
                        "When the lock cannot be had in time: fail, or run uncached");
     define_durability(definition);
@@ -46,7 +47,7 @@ class Run final : public Command {
     CACHECTL_ASSIGN(const Key key, definition_->was_given("--key")
                                        ? Key::from(key_)
                                        : refresh::command_key(identity_));
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
     CACHECTL_ASSIGN(const auto result,
                     cache->run(key, {command_, {}}, policy, {STDOUT_FILENO, STDERR_FILENO}));
     return conclude(session, result);
@@ -104,6 +105,7 @@ class Run final : public Command {
   bool force_ = false;
   std::vector<std::string> no_store_on_;
   std::vector<std::string> command_;
+  LeaseOption lease_;
 };
 
 }  // namespace

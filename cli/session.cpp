@@ -44,9 +44,23 @@ Result<const Cache*> Session::cache() {
     if (!decoded) return fail(std::move(decoded).error().within("CACHECTL_LOCK"));
     options.outer = std::move(*decoded);
   }
+  options.lease = lease_;
   CACHECTL_ASSIGN(auto opened, Cache::open(std::move(options)));
   cache_.emplace(std::move(opened));
   return &*cache_;
+}
+
+Result<const Cache*> Session::cache_under(const std::string* lease) {
+  const char* inherited = ::getenv("CACHECTL_LEASE");
+  if (lease != nullptr) {
+    CACHECTL_ASSIGN(const auto id, lease::Id::parse(*lease));
+    lease_ = id.text();
+  } else if (inherited != nullptr && *inherited != '\0') {
+    auto id = lease::Id::parse(inherited);
+    if (!id) return fail(std::move(id).error().within("CACHECTL_LEASE"));
+    lease_ = id->text();
+  }
+  return cache();
 }
 
 Result<void> Session::print(std::string_view text) {

@@ -36,6 +36,10 @@ class Session {
   /// Opened once, when first asked for.
   [[nodiscard]] Result<const Cache*> cache();
 
+  /// The same, to write under a lease: that of --lease, or where that was not given the one
+  /// in $CACHECTL_LEASE, if any.
+  [[nodiscard]] Result<const Cache*> cache_under(const std::string* lease);
+
   /// Results.
   [[nodiscard]] Result<void> print(std::string_view text);
 
@@ -53,6 +57,7 @@ class Session {
   std::vector<config::Override> overrides_;
   std::optional<config::Settings> settings_;
   std::optional<Cache> cache_;
+  std::string lease_;
   std::set<std::string> warned_;
 };
 

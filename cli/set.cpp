@@ -21,6 +21,7 @@ class Set final : public Command {
     definition.setting("--ttl", "set.ttl", "D", "Expire after this long: 30s, 1h30m, never");
     definition.flag("--if-absent", if_absent_, "Keep a fresh value that is there (exit status 1)");
     define_timeout(definition);
+    lease_.define(definition);
     define_durability(definition);
     definition.footer("When it returns 0, the value survives a power loss (--durability full).");
   }
@@ -37,7 +38,7 @@ class Set final : public Command {
     policy.if_absent = if_absent_;
     policy.deadline = lock::Deadline::after(settings->timeout);
     policy.durability = Session::durability(*settings);
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
 
     Result<std::optional<store::Generation>> published;
     if (by_argument) {
@@ -68,6 +69,7 @@ class Set final : public Command {
   std::string value_;
   std::string file_;
   bool if_absent_ = false;
+  LeaseOption lease_;
 };
 
 }  // namespace

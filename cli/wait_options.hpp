@@ -4,6 +4,8 @@
 #include <string>
 
 #include "cli/definition.hpp"
+#include "cli/session.hpp"
+#include "src/config/duration.hpp"
 
 namespace cachectl::cli {
 
@@ -15,5 +17,31 @@ inline void define_durability(Definition& definition) {
   definition.setting("--durability", "durability", "full|none",
                      "full survives power loss; none is faster");
 }
+
+/// How long a lease is to live: the value of --lease where that is a duration.
+[[nodiscard]] inline Result<std::chrono::nanoseconds> lease_duration(std::string_view text) {
+  auto parsed = config::parse_duration(text);
+  if (!parsed) return fail(std::move(parsed).error().within("--lease"));
+  if (parsed->count() == 0) return fail(Errc::usage, "--lease: it would end at once");
+  return parsed;
+}
+
+/// --lease of the commands that write.
+class LeaseOption {
+ public:
+  void define(Definition& definition) {
+    definition_ = &definition;
+    definition.option("--lease", id_, "ID",
+                      "Under this lease, see acquire; $CACHECTL_LEASE by default");
+  }
+  /// The cache, under the lease if there is one.
+  [[nodiscard]] Result<const Cache*> cache(Session& session) const {
+    return session.cache_under(definition_->was_given("--lease") ? &id_ : nullptr);
+  }
+
+ private:
+  const Definition* definition_ = nullptr;
+  std::string id_;
+};
 
 }  // namespace cachectl::cli

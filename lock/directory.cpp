@@ -56,7 +56,8 @@ int walk_and_open(int base, std::string_view path, int flags, mode_t mode) {
 
 int open_beneath(int base, const std::string& path, int flags, mode_t mode) {
   static std::atomic<bool> denied = false;
-  flags |= O_CLOEXEC | O_NOFOLLOW | O_NOCTTY;
+  flags |= O_CLOEXEC | O_NOFOLLOW;
+  if ((flags & O_PATH) == 0) flags |= O_NOCTTY;  // openat2 takes no flag that means nothing
   if (!denied.load(std::memory_order_relaxed)) {
     open_how how{};
     how.flags = static_cast<std::uint64_t>(flags);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -154,6 +155,13 @@ Result<void> HeldLock::still_valid() const {
               "nothing was published; never remove the lock file by hand");
 }
 
+void HeldLock::leave_note(const ProcessIdentity& owner, std::string_view command) const {
+  lock::leave_note(
+      descriptor(), self_.slot.note_slot(),
+      {owner, std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()),
+       self_.slot.id(), self_.mode, std::string(command)});
+}
+
 OuterLocks HeldLock::handed_down() const {
   auto locks = outer_;
   locks.push_back(self_);
@@ -161,7 +169,11 @@ OuterLocks HeldLock::handed_down() const {
 }
 
 LockTable::LockTable(const Directory& directory, std::string name, mode_t mode, OuterLocks outer)
-    : directory_(&directory), name_(std::move(name)), mode_(mode), outer_(std::move(outer)) {}
+    : directory_(&directory), name_(std::move(name)), mode_(mode), outer_(std::move(outer)) {
+  // A lease and CACHECTL_LOCK name theirs apart from each other: the depth is the order.
+  std::stable_sort(outer_.begin(), outer_.end(),
+                   [](const OuterLock& a, const OuterLock& b) { return a.depth < b.depth; });
+}
 
 Result<FileLock> LockTable::open_file() const {
   auto existing = directory_->open_file(name_, O_RDWR);
@@ -232,10 +244,7 @@ Result<std::optional<HeldLock>> LockTable::acquire(Slot slot, Mode mode, const D
     const auto valid = lock.still_valid();
     if (!valid && valid.error().code != Errc::lease_lost) return fail(valid.error());
     if (!valid) continue;  // replaced while we waited: lock the new one
-    leave_note(lock.descriptor(), slot.note_slot(),
-               {ProcessIdentity::self(),
-                std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()),
-                slot.id(), mode, std::string(command)});
+    lock.leave_note(ProcessIdentity::self(), command);
     return std::optional<HeldLock>(std::move(lock));
   }
 }

@@ -95,6 +95,9 @@ class HeldLock {
   /// after our death, until release() or until it ends.
   [[nodiscard]] int descriptor() const { return file_->descriptor(); }
 
+  /// Names another process as the owner in the note: one on whose behalf we took it.
+  void leave_note(const ProcessIdentity& owner, std::string_view command) const;
+
   /// This lock and those around it, for a child that keeps the descriptors.
   [[nodiscard]] OuterLocks handed_down() const;
 

@@ -1,19 +1,27 @@
 #include "lock/process.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <charconv>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "lock/fd.hpp"
+#include "lock/child.hpp"
+#include "lock/retry.hpp"
 
 namespace cachectl::lock {
 
-std::uint64_t start_ticks_of(pid_t pid) {
+namespace {
+
+/// A field of /proc/PID/stat that is a number, counted from 1 as proc(5) does, behind the
+/// name; 0 when there is no such process, or we may not know.
+std::uint64_t stat_field(pid_t pid, int number) {
   const std::string path = "/proc/" + std::to_string(pid) + "/stat";
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return 0;
@@ -26,15 +34,69 @@ std::uint64_t start_ticks_of(pid_t pid) {
   const auto paren = text.rfind(')');
   if (paren == std::string_view::npos) return 0;
   text.remove_prefix(paren + 1);
-  for (int field = 3; field <= 22; ++field) {
+  for (int field = 3; field <= number; ++field) {
     const auto blank = text.find_first_not_of(' ');
     if (blank == std::string_view::npos) return 0;
     text.remove_prefix(blank);
-    if (field < 22) text.remove_prefix(std::min(text.find(' '), text.size()));
+    if (field < number) text.remove_prefix(std::min(text.find(' '), text.size()));
   }
-  std::uint64_t ticks = 0;
-  std::from_chars(text.data(), text.data() + text.size(), ticks);
-  return ticks;
+  std::uint64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+constexpr int kParent = 4;
+constexpr int kStartTicks = 22;
+constexpr int kArgumentStart = 48;
+
+}  // namespace
+
+std::uint64_t start_ticks_of(pid_t pid) { return stat_field(pid, kStartTicks); }
+
+std::string command_line_of(pid_t pid) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/cmdline";
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return {};
+  std::array<char, 1024> buffer;  // longer ones are cut: it is for a person
+  const auto got = read_full(file.get(), std::as_writable_bytes(std::span(buffer)), path);
+  std::string_view text(buffer.data(), got.value_or(0));
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const auto end = text.find('\0');
+    words.emplace_back(text.substr(0, end));
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+  return shell_quoted(words);
+}
+
+pid_t calling_shell() {
+  pid_t shell = ::getppid();
+  // A /proc of another PID namespace has the same numbers for other processes.
+  std::array<char, 16> self{};
+  const auto length = ::readlink("/proc/self", self.data(), self.size() - 1);
+  if (length <= 0 || std::to_string(::getpid()) != self.data()) return shell;
+  while (true) {
+    const auto parent = static_cast<pid_t>(stat_field(shell, kParent));
+    if (parent <= 0) return shell;
+    const auto place = stat_field(shell, kArgumentStart);
+    if (place == 0 || place != stat_field(parent, kArgumentStart)) return shell;
+    shell = parent;
+  }
+}
+
+Result<WatchedProcess> WatchedProcess::open(pid_t pid) {
+  Fd descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (descriptor.valid()) return WatchedProcess(std::move(descriptor));
+  const auto name = "process " + std::to_string(pid);
+  if (errno == ESRCH || errno == EINVAL) return fail(Errc::usage, "there is no " + name);
+  auto failure = system_error("watch " + name);
+  if (failure.system_error == ENOSYS) failure.code = Errc::unsupported;
+  return fail(std::move(failure));
+}
+
+bool WatchedProcess::has_ended() const {
+  pollfd watched{descriptor_.get(), POLLIN, 0};
+  return retry([&] { return ::poll(&watched, 1, 0); }) > 0;
 }
 
 namespace {
@@ -53,6 +115,10 @@ const ProcessIdentity& ProcessIdentity::self() {
     identity = {pid, start_ticks_of(pid), own_pid_namespace()};
   }
   return identity;
+}
+
+ProcessIdentity ProcessIdentity::of(pid_t pid) {
+  return {pid, start_ticks_of(pid), self().pid_namespace};
 }
 
 Liveness liveness(const ProcessIdentity& process) {

@@ -4,6 +4,9 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
+
+#include "lock/fd.hpp"
 
 namespace cachectl::lock {
 
@@ -16,6 +19,8 @@ struct ProcessIdentity {
   std::uint64_t pid_namespace = 0;  ///< inode of /proc/PID/ns/pid; 0: unknown
 
   [[nodiscard]] static const ProcessIdentity& self();
+  /// Of a process that lives in our PID namespace.
+  [[nodiscard]] static ProcessIdentity of(pid_t pid);
   bool operator==(const ProcessIdentity&) const = default;
 };
 
@@ -26,5 +31,29 @@ enum class Liveness { alive, gone, unknown };
 
 /// Field 22 of /proc/PID/stat; 0 when there is no such process.
 [[nodiscard]] std::uint64_t start_ticks_of(pid_t pid);
+
+/// What the process was started with, as a person would type it; empty when nobody knows.
+[[nodiscard]] std::string command_line_of(pid_t pid);
+
+/// The shell that called us, also from inside $(...), a pipeline or (...): those are forks
+/// of the shell that have executed nothing else. So we go up from our parent while it is
+/// such a fork of its own parent. The place of the arguments in memory tells: it is
+/// inherited by a fork and drawn anew by each execve(2). Where /proc does not tell, it is
+/// our parent.
+[[nodiscard]] pid_t calling_shell();
+
+/// One process, whatever becomes of its number: the descriptor is readable once it has
+/// ended. Errc::usage: there is no such process; Errc::unsupported: the kernel cannot.
+class WatchedProcess {
+ public:
+  [[nodiscard]] static Result<WatchedProcess> open(pid_t pid);
+
+  [[nodiscard]] bool has_ended() const;
+  [[nodiscard]] int descriptor() const { return descriptor_.get(); }
+
+ private:
+  explicit WatchedProcess(Fd descriptor) : descriptor_(std::move(descriptor)) {}
+  Fd descriptor_;
+};
 
 }  // namespace cachectl::lock

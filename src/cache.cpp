@@ -1,5 +1,7 @@
 #include "src/cache.hpp"
 
+#include <fcntl.h>
+
 #include <mutex>
 
 #include "src/store/scan.hpp"
@@ -11,6 +13,7 @@ struct Cache::State {
   SystemClock system_clock;
   std::mutex mutex;  // guards the creation of root
   std::unique_ptr<store::Root> root;
+  lease::Borrowed borrowed;  // what the outer locks of a lease name
 
   /// Null where there is none yet; another process may make it at any time. Once set it
   /// stays.
@@ -22,11 +25,28 @@ struct Cache::State {
     }
     return root.get();
   }
+
+  /// Makes the lease that was named an outer lock.
+  Result<void> borrow() {
+    CACHECTL_ASSIGN(const auto id, lease::Id::parse(options.lease));
+    CACHECTL_ASSIGN(const auto found, store::Root::open(options.root, options.sharing));
+    if (!found) {
+      return fail(Errc::lease_lost,
+                  "lease " + id.text() + " was lost: there is no cache " + options.root,
+                  "nothing was written");
+    }
+    CACHECTL_ASSIGN(borrowed, lease::borrow(*found, id));
+    // Like those that a parent hands down, so that a source keeps the lock after our death.
+    for (const auto& descriptor : borrowed.descriptors) ::fcntl(descriptor.get(), F_SETFD, 0);
+    options.outer.insert(options.outer.end(), borrowed.locks.begin(), borrowed.locks.end());
+    return {};
+  }
 };
 
 Result<Cache> Cache::open(CacheOptions options) {
   auto state = std::make_shared<State>();
   state->options = std::move(options);
+  if (!state->options.lease.empty()) CACHECTL_TRY(state->borrow());
   CACHECTL_TRY(state->existing());
   if (state->options.clock == nullptr) state->options.clock = &state->system_clock;
   return Cache(std::move(state));
@@ -225,6 +245,47 @@ Result<void> Cache::list(const std::function<void(const Listed&)>& row) const {
         return true;
       }));
   return {};
+}
+
+Result<lease::Taken> Cache::acquire(const Key* key, lock::Mode mode, const lock::Deadline& deadline,
+                                    const lease::Owner& owner,
+                                    std::chrono::nanoseconds duration) const {
+  CACHECTL_TRY(lease::check_supported());
+  CACHECTL_ASSIGN(auto held, lock(key, mode, deadline, owner.command()));
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  return lease::take(*root, std::move(held), key, owner, duration, clock());
+}
+
+namespace {
+
+Error no_cache(const lease::Id& id, const std::string& path) {
+  return {Errc::lease_lost, 0, "lease " + id.text() + " was lost: there is no cache " + path, {}};
+}
+
+}  // namespace
+
+Result<void> Cache::release(const lease::Id& id) const {
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return fail(no_cache(id, path()));
+  return lease::release(*root, id);
+}
+
+Result<void> Cache::renew(const lease::Id& id, std::chrono::nanoseconds duration) const {
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return fail(no_cache(id, path()));
+  return lease::renew(*root, id, duration);
+}
+
+Result<std::optional<lease::Lease>> Cache::find_lease(const lease::Id& id) const {
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return std::optional<lease::Lease>();
+  return lease::find(*root, id);
+}
+
+Result<std::vector<lease::Lease>> Cache::leases() const {
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return std::vector<lease::Lease>();
+  return lease::list(*root);
 }
 
 Result<store::GcReport> Cache::collect(const store::GcPolicy& policy) const {

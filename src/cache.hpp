@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "src/clock.hpp"
+#include "src/lease/lease.hpp"
 #include "src/refresh/coalesce.hpp"
 #include "src/store/gc.hpp"
 #include "src/store/store.hpp"
@@ -38,6 +39,7 @@ struct CacheOptions {
   std::string root;  ///< absolute
   store::Sharing sharing = store::Sharing::owner_only;
   lock::OuterLocks outer;        ///< locks handed down by a parent process
+  std::string lease;             ///< work under this lease; Errc::lease_lost if it has ended
   const Clock* clock = nullptr;  ///< null: the system's
   refresh::Warn warn;            ///< told of damaged records and the like; may be empty
 };
@@ -100,6 +102,21 @@ class Cache {
   [[nodiscard]] Result<lock::HeldLock> lock(const Key* key, lock::Mode mode,
                                             const lock::Deadline& deadline,
                                             std::string_view command) const;
+
+  /// The same as a lease: the lock outlives the caller, until its owner ends, `duration`
+  /// has passed (max: never), or it is released. See lease/lease.hpp.
+  [[nodiscard]] Result<lease::Taken> acquire(const Key* key, lock::Mode mode,
+                                             const lock::Deadline& deadline,
+                                             const lease::Owner& owner,
+                                             std::chrono::nanoseconds duration) const;
+
+  /// Errc::lease_lost when it does not live any more.
+  [[nodiscard]] Result<void> release(const lease::Id& id) const;
+  [[nodiscard]] Result<void> renew(const lease::Id& id, std::chrono::nanoseconds duration) const;
+
+  /// What is known of a lease, and of all that live.
+  [[nodiscard]] Result<std::optional<lease::Lease>> find_lease(const lease::Id& id) const;
+  [[nodiscard]] Result<std::vector<lease::Lease>> leases() const;
 
   /// Calls `row` for each record, in no order; damaged ones are told to `warn`.
   [[nodiscard]] Result<void> list(const std::function<void(const Listed&)>& row) const;

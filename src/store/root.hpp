@@ -6,6 +6,7 @@
 //     cache.lock         the lock table (lock/lock_table.hpp); never unlinked
 //     entries/3f/a94c…   records, named after the XXH3-128 of the key
 //     attempts/3fa94c…   outcomes that were not stored, for those who waited for them
+//     leases/ID          what is known of a lease (src/lease/); made by the first one
 //     tmp/               staged files, each locked by its creator
 //
 // Refused: a root that is a symbolic link, belongs to another user, is writable for
@@ -53,6 +54,7 @@ class Root {
 
   static constexpr const char* kEntries = "entries";
   static constexpr const char* kAttempts = "attempts";
+  static constexpr const char* kLeases = "leases";
   static constexpr const char* kStaging = "tmp";
   static constexpr const char* kLockFile = "cache.lock";
 

@@ -1,0 +1,90 @@
+// cachectl acquire [KEY] [--owner PID] [--shared] [--try] [--timeout D] [--lease D]
+#include <charconv>
+
+#include "cli/command.hpp"
+#include "cli/wait_options.hpp"
+#include "lock/process.hpp"
+#include "src/config/duration.hpp"
+
+namespace cachectl::cli {
+
+namespace {
+
+class Acquire final : public Command {
+ public:
+  void define(Definition& definition) override {
+    definition_ = &definition;
+    definition.positional("KEY", key_, "Lock this key; without it, the whole cache", false);
+    definition.option("--owner", owner_, "PID", "Ends with this process; default: the shell");
+    definition.option("--lease", duration_, "D", "Ends after this long, too: 30s, 1h");
+    definition.flag("--shared", shared_, "Share the lock with others that do so");
+    definition.flag("--try", try_, "Do not wait: exit status 1 when it is held");
+    define_timeout(definition);
+    definition.footer(
+        "Takes the writer lock and prints the id of a lease, which keeps it when this command has\n"
+        "ended: until 'cachectl release ID', or until its owner ends, however it does.\n"
+        "  id=$(cachectl acquire prices --timeout 30s)\n"
+        "  curl -fsS \"$url\" | cachectl set prices --lease \"$id\"; cachectl release \"$id\"");
+  }
+
+  Result<int> execute(Session& session) override {
+    CACHECTL_ASSIGN(const auto duration, duration());
+    // First of all, so that its number cannot come to mean another process while we wait.
+    CACHECTL_ASSIGN(const auto owner, owner());
+    CACHECTL_ASSIGN(const auto* settings, session.settings());
+    std::optional<Key> key;
+    if (definition_->was_given("KEY")) {
+      CACHECTL_ASSIGN(auto named, Key::from(key_));
+      key = std::move(named);
+    }
+    CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
+    const auto deadline =
+        try_ ? lock::Deadline::immediately() : lock::Deadline::after(settings->timeout);
+    const auto mode = shared_ ? lock::Mode::shared : lock::Mode::exclusive;
+    auto taken = cache->acquire(key ? &*key : nullptr, mode, deadline, owner, duration);
+    if (!taken && try_ && taken.error().code == Errc::timeout) return kNo;
+    if (!taken) return fail(std::move(taken).error());
+    CACHECTL_TRY(session.print(taken->id().text() + "\n"));
+    CACHECTL_TRY(taken->confirm());
+    return kDone;
+  }
+
+ private:
+  [[nodiscard]] Result<std::chrono::nanoseconds> duration() const {
+    if (!definition_->was_given("--lease")) return config::never;
+    return lease_duration(duration_);
+  }
+
+  [[nodiscard]] Result<lease::Owner> owner() const {
+    pid_t pid = 0;
+    if (!definition_->was_given("--owner")) {
+      pid = lock::calling_shell();
+      if (pid <= 0) {
+        return fail(Errc::usage, "the calling shell is in another PID namespace",
+                    "say with --owner which process is to own the lease");
+      }
+      return lease::Owner::of(pid);
+    }
+    const auto [end, error] = std::from_chars(owner_.data(), owner_.data() + owner_.size(), pid);
+    if (error != std::errc() || end != owner_.data() + owner_.size() || pid <= 0) {
+      return fail(Errc::usage, "--owner: '" + escaped(owner_) + "' is no process",
+                  "give a PID, as $$ is");
+    }
+    auto owner = lease::Owner::of(pid);
+    if (!owner) return fail(std::move(owner).error().within("--owner"));
+    return owner;
+  }
+
+  Definition* definition_ = nullptr;
+  std::string key_;
+  std::string owner_;
+  std::string duration_;
+  bool shared_ = false;
+  bool try_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_acquire() { return std::make_unique<Acquire>(); }
+
+}  // namespace cachectl::cli
