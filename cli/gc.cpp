@@ -50,6 +50,7 @@ class Gc final : public Command {
       {"evicted", "evicted entries", &store::GcReport::evicted},
       {"attempts", "old outcomes", &store::GcReport::attempts},
       {"staging", "abandoned temporary files", &store::GcReport::staging},
+      {"leases", "left-overs of leases", &store::GcReport::leases},
   };
 
   [[nodiscard]] std::string as_json(const store::GcReport& report) const {

@@ -28,6 +28,8 @@ class Collector {
          [this](const auto& directory, const auto& name) { staged(directory, name); });
     each(Root::kAttempts,
          [this](const auto& directory, const auto& name) { attempt(directory, name); });
+    each(Root::kLeases,
+         [this](const auto& directory, const auto& name) { lease(directory, name); });
     AgeHistogram ages(now_);
     CACHECTL_TRY(over_entries([&](const auto& directory, const auto& name, const auto& status) {
       entry(directory, name, status, ages);
@@ -93,6 +95,26 @@ class Collector {
     if (*fate == lock::StagedFate::alive) ++report_.busy;
     if (*fate == lock::StagedFate::removed && status && *status) {
       report_.staging.add(static_cast<std::uint64_t>((*status)->st_size));
+    }
+  }
+
+  /// A lease file is locked while its lease lives, from before it has its name; its holder's
+  /// socket has come after it and goes before it.
+  void lease(const Directory& directory, const std::string& name) {
+    constexpr std::string_view kSocket = ".socket";
+    const auto status = directory.status(name);
+    if (!status || !*status) return;
+    if (S_ISREG((*status)->st_mode)) {
+      auto fate = lock::remove_if_abandoned(directory, name, policy_.dry_run == DryRun::yes);
+      if (!fate) return problem(std::move(fate).error());
+      if (*fate != lock::StagedFate::removed) return;
+      report_.leases.add(static_cast<std::uint64_t>((*status)->st_size));
+    } else if (S_ISSOCK((*status)->st_mode) && name.ends_with(kSocket)) {
+      const auto file = name.substr(0, name.size() - kSocket.size());
+      // To know is enough here; the file itself is seen to under its own name.
+      auto fate = lock::remove_if_abandoned(directory, file, true);
+      if (!fate) return problem(std::move(fate).error());
+      if (*fate != lock::StagedFate::alive) remove_file(directory, name, 0, report_.leases);
     }
   }
 

@@ -2,6 +2,8 @@
 // recently.
 //
 //   tmp/       files whose creator is dead: those that gc can lock. Never by age.
+//   leases/    files of leases that have ended: as above, by their lock; and sockets whose
+//              lease has
 //   attempts/  outcomes that everybody who waited for them has long read
 //   entries/   records past their expiry and stale windows; damaged records among them.
 //              Each is looked at again under its key's lock before it goes; one whose
@@ -51,6 +53,7 @@ struct GcReport {
   Tally evicted;
   Tally attempts;
   Tally staging;
+  Tally leases;                 ///< files and sockets of leases that have ended
   Tally kept;                   ///< records that stay
   std::uint64_t busy = 0;       ///< would have gone, but somebody works on it
   bool complete = true;         ///< false: the deadline came first
