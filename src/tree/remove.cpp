@@ -15,6 +15,7 @@
 #include "src/key.hpp"
 #include "src/tree/cursor.hpp"
 #include "src/tree/listing.hpp"
+#include "src/tree/remove_at.hpp"
 
 namespace cachectl::tree {
 
@@ -234,9 +235,13 @@ class Removal {
 
 }  // namespace
 
-Result<Removed> remove_tree(const lock::Directory& parent, const std::string& name) {
+Result<Removed> remove_at(int parent, const std::string& where, const std::string& name) {
   CACHECTL_TRY(check_name(name));
-  return Removal(parent.descriptor(), parent.path()).run(name);
+  return Removal(parent, where).run(name);
+}
+
+Result<Removed> remove_tree(const lock::Directory& parent, const std::string& name) {
+  return remove_at(parent.descriptor(), parent.path(), name);
 }
 
 }  // namespace cachectl::tree
