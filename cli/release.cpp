@@ -1,5 +1,6 @@
-// cachectl release ID
+// cachectl release ID | --fd N
 #include "cli/command.hpp"
+#include "cli/wait_options.hpp"
 
 namespace cachectl::cli {
 
@@ -8,13 +9,16 @@ namespace {
 class Release final : public Command {
  public:
   void define(Definition& definition) override {
-    definition.positional("ID", id_, "The lease, as acquire printed it", true);
+    definition_ = &definition;
+    definition.positional("ID", id_, "The lease, as acquire printed it", false);
+    definition.option("--fd", descriptor_, "N", "Unlock descriptor N of the shell instead");
     definition.footer(
         "When it returns, the lock is free, unless a command that was started under the lease\n"
         "still works. Exit status 1 when the lease had ended before, and why.");
   }
 
   Result<int> execute(Session& session) override {
+    if (definition_->was_given("--fd")) return unlock_descriptor(session);
     CACHECTL_ASSIGN(const auto id, lease::Id::parse(id_));
     CACHECTL_ASSIGN(const Cache* cache, session.cache());
     const auto released = cache->release(id);
@@ -26,7 +30,17 @@ class Release final : public Command {
   }
 
  private:
+  Result<int> unlock_descriptor(Session& session) const {
+    if (definition_->was_given("ID")) return fail(Errc::usage, "both an ID and --fd were given");
+    CACHECTL_ASSIGN(const int descriptor, caller_descriptor(descriptor_));
+    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_TRY(cache->unlock_on(descriptor));
+    return kDone;
+  }
+
+  Definition* definition_ = nullptr;
   std::string id_;
+  std::string descriptor_;
 };
 
 }  // namespace

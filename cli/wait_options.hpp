@@ -1,6 +1,7 @@
 // Options that several commands share.
 #pragma once
 
+#include <charconv>
 #include <string>
 
 #include "cli/definition.hpp"
@@ -16,6 +17,15 @@ inline void define_timeout(Definition& definition) {
 inline void define_durability(Definition& definition) {
   definition.setting("--durability", "durability", "full|none",
                      "full survives power loss; none is faster");
+}
+
+/// The value of --fd, a descriptor that the caller opened.
+[[nodiscard]] inline Result<int> caller_descriptor(std::string_view text) {
+  int number = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size() && number >= 0) return number;
+  return fail(Errc::usage, "--fd: '" + escaped(text) + "' is no descriptor",
+              "exec 9<>ROOT/cache.lock, and --fd 9");
 }
 
 /// How long a lease is to live: the value of --lease where that is a duration.

@@ -43,19 +43,26 @@ Error lost_lock(const std::string& path) {
           "nothing was written; CACHECTL_LOCK names a lock that has ended"};
 }
 
-/// The ranges of a slot, with the turnstile.
-Result<bool> lock_slot(FileLock& file, Slot slot, unsigned depth, bool through_turnstile, Mode mode,
-                       const Deadline& deadline) {
+/// The ranges of a slot, with the turnstile, which is locked by `gatekeeper`: `file` itself,
+/// or another description of it.
+Result<bool> lock_slot(FileLock& gatekeeper, FileLock& file, Slot slot, unsigned depth,
+                       bool through_turnstile, Mode mode, const Deadline& deadline) {
   if (!backend.ranges || !through_turnstile) return file.lock(slot.range(depth), mode, deadline);
   const Range gate = turnstile(depth);
-  CACHECTL_ASSIGN(const bool passed,
-                  file.lock(gate, slot.is_whole() ? Mode::exclusive : Mode::shared, deadline));
+  CACHECTL_ASSIGN(
+      const bool passed,
+      gatekeeper.lock(gate, slot.is_whole() ? Mode::exclusive : Mode::shared, deadline));
   if (!passed) return false;
-  if (!slot.is_whole()) CACHECTL_TRY(file.unlock(gate));
+  if (!slot.is_whole()) CACHECTL_TRY(gatekeeper.unlock(gate));
   CACHECTL_ASSIGN(const bool held, file.lock(slot.range(depth), mode, deadline));
   // Shared holders of the whole leave the turnstile open for others.
-  if (slot.is_whole() && (!held || mode == Mode::shared)) CACHECTL_TRY(file.unlock(gate));
+  if (slot.is_whole() && (!held || mode == Mode::shared)) CACHECTL_TRY(gatekeeper.unlock(gate));
   return held;
+}
+
+OwnerNote note_of(const ProcessIdentity& owner, Slot slot, Mode mode, std::string_view command) {
+  return {owner, std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()),
+          slot.id(), mode, std::string(command)};
 }
 
 }  // namespace
@@ -156,10 +163,8 @@ Result<void> HeldLock::still_valid() const {
 }
 
 void HeldLock::leave_note(const ProcessIdentity& owner, std::string_view command) const {
-  lock::leave_note(
-      descriptor(), self_.slot.note_slot(),
-      {owner, std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()),
-       self_.slot.id(), self_.mode, std::string(command)});
+  lock::leave_note(descriptor(), self_.slot.note_slot(),
+                   note_of(owner, self_.slot, self_.mode, command));
 }
 
 OuterLocks HeldLock::handed_down() const {
@@ -235,8 +240,8 @@ Result<std::optional<HeldLock>> LockTable::acquire(Slot slot, Mode mode, const D
     CACHECTL_ASSIGN(FileLock file, open_file());
     CACHECTL_ASSIGN(const struct stat identity, status_of(file.descriptor(), file.path()));
     CACHECTL_ASSIGN(const Place place, place_for(slot, mode, file, identity));
-    CACHECTL_ASSIGN(const bool held,
-                    lock_slot(file, slot, place.depth, place.through_turnstile, mode, deadline));
+    CACHECTL_ASSIGN(const bool held, lock_slot(file, file, slot, place.depth,
+                                               place.through_turnstile, mode, deadline));
     if (!held) return std::optional<HeldLock>();
 
     const OuterLock self{file.descriptor(), place.depth, slot, mode};
@@ -247,6 +252,54 @@ Result<std::optional<HeldLock>> LockTable::acquire(Slot slot, Mode mode, const D
     lock.leave_note(ProcessIdentity::self(), command);
     return std::optional<HeldLock>(std::move(lock));
   }
+}
+
+Result<FileLock> LockTable::adopt(int descriptor) const {
+  const auto path = directory_->path_of(name_);
+  if (!backend.inheritable) {
+    return fail(Errc::unsupported,
+                fmt::format("a lock of the {} backend cannot stay on a descriptor", backend.name));
+  }
+  const auto refuse = [&](const std::string& why) {
+    return fail(Errc::usage, fmt::format("descriptor {} {}", descriptor, why),
+                "open it in the shell: exec 9<>" + path);
+  };
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  if (flags < 0) return refuse("is not open");
+  CACHECTL_ASSIGN(const struct stat status, status_of(descriptor, "descriptor"));
+  CACHECTL_ASSIGN(const auto named, directory_->status(name_));
+  if (!named || !same_file(status, *named)) return refuse("is not " + path);
+  if ((flags & O_ACCMODE) != O_RDWR || (flags & O_PATH) != 0) {
+    return refuse("is not open for reading and writing");
+  }
+  Fd copy(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return fail(system_error("duplicate the descriptor"));
+  return FileLock(std::move(copy), path);
+}
+
+Result<std::optional<OuterLocks>> LockTable::acquire_on(int descriptor, Slot slot, Mode mode,
+                                                        const Deadline& deadline,
+                                                        const ProcessIdentity& owner,
+                                                        std::string_view command) const {
+  CACHECTL_ASSIGN(FileLock file, adopt(descriptor));
+  // The turnstile is passed on a description of our own: were we killed while we wait in it,
+  // the caller's would keep it shut.
+  CACHECTL_ASSIGN(FileLock ours, open_file());
+  CACHECTL_ASSIGN(const struct stat identity, status_of(ours.descriptor(), ours.path()));
+  CACHECTL_ASSIGN(const Place place, place_for(slot, mode, ours, identity));
+  CACHECTL_ASSIGN(const bool held, lock_slot(ours, file, slot, place.depth, place.through_turnstile,
+                                             mode, deadline));
+  if (!held) return std::optional<OuterLocks>();
+  CACHECTL_TRY(adopt(descriptor));  // still the file that others lock?
+  lock::leave_note(descriptor, slot.note_slot(), note_of(owner, slot, mode, command));
+  auto locks = outer_;
+  locks.push_back({descriptor, place.depth, slot, mode});
+  return std::optional(std::move(locks));
+}
+
+Result<void> LockTable::release_on(int descriptor) const {
+  CACHECTL_ASSIGN(FileLock file, adopt(descriptor));
+  return file.unlock({0, 0});
 }
 
 std::optional<OwnerNote> LockTable::owner(Slot slot) const {

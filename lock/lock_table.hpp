@@ -132,11 +132,25 @@ class LockTable {
                                                         const Deadline& deadline,
                                                         std::string_view command) const;
 
+  /// The same on an open description that is the caller's, as the file on descriptor 9 of a
+  /// shell is, and stays locked when we have ended: until release_on, or until the last
+  /// descriptor of it is closed. Returns all the locks that what runs there then has,
+  /// outermost first. `owner` goes into the note. Errc::usage: the descriptor is not the lock
+  /// file, opened for reading and writing.
+  [[nodiscard]] Result<std::optional<OuterLocks>> acquire_on(int descriptor, Slot slot, Mode mode,
+                                                             const Deadline& deadline,
+                                                             const ProcessIdentity& owner,
+                                                             std::string_view command) const;
+  /// Releases all that is locked there.
+  [[nodiscard]] Result<void> release_on(int descriptor) const;
+
   /// The last known owner of the slot, or of the whole table: for messages.
   [[nodiscard]] std::optional<OwnerNote> owner(Slot slot) const;
 
  private:
   [[nodiscard]] Result<FileLock> open_file() const;
+  /// A descriptor of the caller's as a lock: a duplicate, which shares its description.
+  [[nodiscard]] Result<FileLock> adopt(int descriptor) const;
   /// Where a slot is to be locked, given the locks of our ancestors.
   struct Place {
     unsigned depth = 0;

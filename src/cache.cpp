@@ -218,14 +218,42 @@ Result<refresh::RunResult> Cache::run(const Key& key, const refresh::Source& sou
   return refresh::Coalescer(*root, clock(), tell).run(key, source, policy, sink);
 }
 
+namespace {
+
+lock::Slot slot_of(const Key* key) {
+  return key != nullptr ? store::slot_of(key->hash()) : lock::Slot::whole();
+}
+
+std::string name_of(const Key* key, const std::string& path) {
+  return key != nullptr ? "'" + key->printable() + "'" : "the whole cache " + path;
+}
+
+}  // namespace
+
 Result<lock::HeldLock> Cache::lock(const Key* key, lock::Mode mode, const lock::Deadline& deadline,
                                    std::string_view command) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
-  const auto slot = key != nullptr ? store::slot_of(key->hash()) : lock::Slot::whole();
+  const auto slot = slot_of(key);
   CACHECTL_ASSIGN(auto held, root->locks().acquire(slot, mode, deadline, command));
   if (held) return std::move(*held);
-  const auto what = key != nullptr ? "'" + key->printable() + "'" : "the whole cache " + path();
-  return fail(store::gave_up_waiting(*root, slot, what, clock()));
+  return fail(store::gave_up_waiting(*root, slot, name_of(key, path()), clock()));
+}
+
+Result<lock::OuterLocks> Cache::lock_on(int descriptor, const Key* key, lock::Mode mode,
+                                        const lock::Deadline& deadline,
+                                        const lock::ProcessIdentity& owner,
+                                        std::string_view command) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  const auto slot = slot_of(key);
+  CACHECTL_ASSIGN(auto locks,
+                  root->locks().acquire_on(descriptor, slot, mode, deadline, owner, command));
+  if (locks) return std::move(*locks);
+  return fail(store::gave_up_waiting(*root, slot, name_of(key, path()), clock()));
+}
+
+Result<void> Cache::unlock_on(int descriptor) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  return root->locks().release_on(descriptor);
 }
 
 Result<void> Cache::list(const std::function<void(const Listed&)>& row) const {

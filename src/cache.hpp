@@ -103,6 +103,13 @@ class Cache {
                                             const lock::Deadline& deadline,
                                             std::string_view command) const;
 
+  /// The same on a descriptor of the caller's, see lock/lock_table.hpp, which stays locked.
+  [[nodiscard]] Result<lock::OuterLocks> lock_on(int descriptor, const Key* key, lock::Mode mode,
+                                                 const lock::Deadline& deadline,
+                                                 const lock::ProcessIdentity& owner,
+                                                 std::string_view command) const;
+  [[nodiscard]] Result<void> unlock_on(int descriptor) const;
+
   /// The same as a lease: the lock outlives the caller, until its owner ends, `duration`
   /// has passed (max: never), or it is released. See lease/lease.hpp.
   [[nodiscard]] Result<lease::Taken> acquire(const Key* key, lock::Mode mode,
