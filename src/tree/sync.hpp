@@ -11,8 +11,10 @@
 
 namespace cachectl::tree {
 
-/// The manifest says which files and directories there are. A failed sync is final: give
-/// the tree up, and never sync it again (see lock::sync).
+/// `parent` must have been opened before the tree was written: errors of writing back are
+/// reported to descriptors that are older than they. The manifest says which files and
+/// directories there are. A failed sync is final: give the tree up, and never sync it again
+/// (see lock::sync).
 [[nodiscard]] Result<void> sync_tree(const lock::Directory& parent, const std::string& name,
                                      const Manifest& manifest);
 
