@@ -84,4 +84,38 @@ TEST_CASE("process: a name with blanks and parentheses hides no field") {
   CHECK(before != "0");
 }
 
+TEST_CASE("process: a watched one is known to have ended, even before it is reaped") {
+  Forked child([](const Link& link) { return link.hear() == "go" ? 0 : 1; });
+  const auto watched = WatchedProcess::open(child.pid());
+  REQUIRE(watched);
+  CHECK_FALSE(watched->has_ended());
+  child.say("go");
+  CHECK(test::wait_until([&] { return watched->has_ended(); }));
+  CHECK(child.wait() == 0);
+  CHECK(watched->has_ended());
+  for (const pid_t none : {0, -1, child.pid()}) {
+    const auto opened = WatchedProcess::open(none);
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code == Errc::usage);
+  }
+}
+
+TEST_CASE("process: a fork without an exec belongs to the shell above it") {
+  Forked child([](const Link& link) {
+    Forked grandchild([](const Link& below) {
+      below.say(std::to_string(calling_shell()));
+      return 0;
+    });
+    link.say(grandchild.hear());
+    return 0;
+  });
+  CHECK(child.hear() == std::to_string(::getpid()));
+  CHECK(calling_shell() != ::getpid());
+}
+
+TEST_CASE("process: a command line reads as it was typed") {
+  CHECK_THAT(command_line_of(::getpid()), Catch::Contains("lock_tests"));
+  CHECK(command_line_of(0).empty());
+}
+
 }  // namespace cachectl::lock
