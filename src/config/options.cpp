@@ -26,6 +26,10 @@ constexpr std::array<Option, option_count> table{{
      "what `run` does when the wait is over: fail, or run the source uncached"},
     {"set.ttl", Type::duration, "never", "CACHECTL_SET_TTL", "", &Settings::set_ttl,
      "how long a value stored by `set` is fresh"},
+    {"trees.retain", Type::integer, "2", "CACHECTL_TREES_RETAIN", "", &Settings::trees_retain,
+     "how many of the newest generations of a file or directory value stay, the current included"},
+    {"trees.retain-for", Type::duration, "10m", "CACHECTL_TREES_RETAIN_FOR", "",
+     &Settings::trees_retain_for, "how long any superseded generation stays for those who use it"},
     {"gc.max-size", Type::size, "unlimited", "CACHECTL_GC_MAX_SIZE", "", &Settings::gc_max_size,
      "`gc` evicts the least recently used entries until the cache is no larger"},
     {"gc.max-entries", Type::integer, "unlimited", "CACHECTL_GC_MAX_ENTRIES", "",
@@ -59,9 +63,9 @@ std::string_view name_of(std::string_view key) {
   return dot == std::string_view::npos ? key : key.substr(dot + 1);
 }
 
-std::vector<std::string_view> choices_of(const Option& option) {
+std::vector<std::string_view> choices_in(std::string_view text) {
   std::vector<std::string_view> choices;
-  for (std::string_view rest = option.choices; !rest.empty();) {
+  for (std::string_view rest = text; !rest.empty();) {
     const std::size_t bar = rest.find('|');
     choices.push_back(rest.substr(0, bar));
     rest.remove_prefix(bar == std::string_view::npos ? rest.size() : bar + 1);

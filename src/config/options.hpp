@@ -20,7 +20,7 @@ struct Settings;
 enum class Durability;
 enum class OnTimeout;
 
-enum class Type { duration, size, integer, boolean, path, choice };
+enum class Type { duration, size, integer, boolean, path, choice, status, command };
 
 /// Where the value of an option lives.
 using Field =
@@ -37,7 +37,7 @@ struct Option {
   std::string_view doc;  ///< one line, no full stop
 };
 
-inline constexpr std::size_t option_count = 10;
+inline constexpr std::size_t option_count = 12;
 
 /// Every option; those without a section first, then section by section.
 [[nodiscard]] std::span<const Option, option_count> options();
@@ -55,7 +55,10 @@ inline constexpr std::size_t option_count = 10;
 [[nodiscard]] std::string_view name_of(std::string_view key);
 
 /// "full" and "none" of "full|none"; empty for an option that is no choice.
-[[nodiscard]] std::vector<std::string_view> choices_of(const Option& option);
+[[nodiscard]] std::vector<std::string_view> choices_in(std::string_view choices);
+[[nodiscard]] inline std::vector<std::string_view> choices_of(const Option& option) {
+  return choices_in(option.choices);
+}
 
 /// Whether some option lives in this section.
 [[nodiscard]] bool is_section(std::string_view name);

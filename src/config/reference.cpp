@@ -26,6 +26,12 @@ constexpr std::string_view example_opening =
 # Sizes: 512, "10K", "5M", "2G", "1T" (powers of 1024), "unlimited".
 )";
 
+constexpr std::string_view example_entry =
+    R"(
+# Single keys, each in a section of its own. This one is for the key "prices".
+#[entries.prices]
+)";
+
 constexpr std::string_view page_opening =
     R"(# Configuration
 
@@ -62,6 +68,27 @@ another layer overrides it; the message names the line, and the nearest key.
 
 )";
 
+constexpr std::string_view page_entries =
+    R"(
+## Entries
+
+A file can say more about single keys: how their values are made, so that `cachectl refresh NAME`
+needs nothing else, and which pool of replicas they have. The section of the key `prices` is
+`[entries.prices]`; names with other characters than letters, digits, `-` and `_` stand in quotes.
+Where two files speak of one key, the user's wins, option by option.
+
+```toml
+[entries.terraform-plugins]
+source = ["./download-plugins", "--all"]
+kind = "tree"
+ttl = "1d"
+pool = { max = 4, reset = "always" }
+```
+
+| option | type | default | meaning |
+| --- | --- | --- | --- |
+)";
+
 constexpr std::string_view page_ending =
     R"(
 The default root is `$XDG_CACHE_HOME/cachectl` where that variable holds an absolute path,
@@ -77,6 +104,8 @@ else `$HOME/.cache/cachectl`.
 | boolean | `true`, `false` | `true`, `false`, `1`, `0` |
 | path | absolute, or `"~/..."` | relative ones start at the working directory |
 | choice | one of the words, in quotes | one of the words |
+| exit status | `75`, `"none"` | |
+| command | `["command", "argument"]`, or with `shell = true` one text for `sh -c` | |
 )";
 
 /// The default as it stands in a file.
@@ -86,10 +115,10 @@ std::string toml_default(const Option& option) {
 }
 
 /// "choice: `full`, `none`".
-std::string type_cell(const Option& option) {
-  std::string cell(type_name(option.type));
+std::string type_cell(Type type, std::string_view choices) {
+  std::string cell(type_name(type));
   std::string_view separator = ": ";
-  for (const std::string_view choice : choices_of(option)) {
+  for (const std::string_view choice : choices_in(choices)) {
     fmt::format_to(std::back_inserter(cell), "{}`{}`", separator, choice);
     separator = ", ";
   }
@@ -110,6 +139,13 @@ std::string example_toml() {
     fmt::format_to(std::back_inserter(text), "# {}\n#{} = {}\n", option.doc, name_of(option.key),
                    toml_default(option));
   }
+  text += example_entry;
+  for (const EntryOption& option : entry_options()) {
+    std::string value(option.default_text);
+    if (option.type == Type::command) value = "[\"command\", \"argument\"]";
+    if (option.type != Type::command && option.type != Type::boolean) value = '"' + value + '"';
+    fmt::format_to(std::back_inserter(text), "# {}\n#{} = {}\n", option.doc, option.key, value);
+  }
   return text;
 }
 
@@ -118,7 +154,15 @@ std::string reference_markdown() {
   text += "| option | type | default | environment | meaning |\n| --- | --- | --- | --- | --- |\n";
   for (const Option& option : options()) {
     fmt::format_to(std::back_inserter(text), "| `{}` | {} | `{}` | `{}` | {} |\n", option.key,
-                   type_cell(option), option.default_text, option.environment, option.doc);
+                   type_cell(option.type, option.choices), option.default_text, option.environment,
+                   option.doc);
+  }
+  text += page_entries;
+  for (const EntryOption& option : entry_options()) {
+    const auto shown =
+        option.default_text.empty() ? std::string() : fmt::format("`{}`", option.default_text);
+    fmt::format_to(std::back_inserter(text), "| `{}` | {} | {} | {} |\n", option.key,
+                   type_cell(option.type, option.choices), shown, option.doc);
   }
   text += page_ending;
   return text;

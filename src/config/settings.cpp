@@ -8,6 +8,7 @@
 #include "src/config/quoted.hpp"
 #include "src/config/toml_file.hpp"
 #include "src/config/value.hpp"
+#include "src/key.hpp"
 
 namespace cachectl::config {
 
@@ -36,8 +37,10 @@ Result<void> set(Settings& settings, const Option& option, std::string_view text
 /// duration so that the parser can say which unit to add.
 bool fits(Type type, TomlKind kind) {
   if (type == Type::boolean) return kind == TomlKind::boolean;
+  if (type == Type::command) return kind == TomlKind::string || kind == TomlKind::strings;
   if (kind == TomlKind::string) return true;
-  const bool number = type == Type::duration || type == Type::size || type == Type::integer;
+  const bool number =
+      type == Type::duration || type == Type::size || type == Type::integer || type == Type::status;
   return number && kind == TomlKind::integer;
 }
 
@@ -50,9 +53,90 @@ tl::unexpected<Error> refuse_unknown(const TomlEntry& entry, const std::string& 
               did_you_mean(nearest_option(entry.key)));
 }
 
+std::string as_written(const TomlEntry& entry) {
+  if (entry.kind != TomlKind::strings) return entry.text;
+  std::string text;
+  for (const auto& element : entry.elements) {
+    text += (text.empty() ? "[" : ", ") + quoted(element);
+  }
+  return text + ']';
+}
+
+/// What stands in or below [entries].
+Result<void> apply_to_key(Settings& settings, const TomlEntry& entry, const std::string& path,
+                          const std::string& place) {
+  const bool is_table = entry.kind == TomlKind::table;
+  if (entry.path.size() <= 2) {
+    if (!is_table) {
+      return fail(
+          Errc::config,
+          place + entry.key + ": expected a section, found " + std::string(describe(entry.kind)),
+          "write [entries.NAME]");
+    }
+    if (entry.path.size() == 1) return {};
+    if (auto key = Key::from(entry.path[1]); !key) {
+      return blame(std::move(key).error(), place + entry.key, Errc::config);
+    }
+    settings.entries[entry.path[1]];
+    return {};
+  }
+  auto& target = settings.entries[entry.path[1]];
+  const auto name = entry.path.size() == 3 ? entry.path[2] : entry.path[2] + '.' + entry.path[3];
+  if (is_table && is_entry_section(name)) return {};
+  const auto* option = find_entry_option(name);
+  if (option == nullptr) {
+    return fail(Errc::config,
+                place + entry.key + ": an entry has no option '" + printable(name) + '\'',
+                did_you_mean(nearest_entry_option(name)));
+  }
+  if (!fits(option->type, entry.kind)) {
+    return fail(Errc::config, place + entry.key + ": expected " +
+                                  expectation(option->type, option->choices) + ", found " +
+                                  std::string(describe(entry.kind)));
+  }
+  auto done = option->assign(target, *option,
+                             {entry.text, entry.elements, entry.kind == TomlKind::strings});
+  if (!done) return blame(std::move(done).error(), place + entry.key, Errc::config);
+  target.given[std::string(option->key)] = {as_written(entry),
+                                            path + ':' + std::to_string(entry.line)};
+  return {};
+}
+
+/// What only the whole of an entry shows.
+Result<void> check_entries(const Settings& settings) {
+  for (const auto& [key, entry] : settings.entries) {
+    const auto blamed = [&](const char* option, const std::string& why, std::string advice) {
+      const auto given = entry.given.find(option);
+      const auto place = given == entry.given.end() ? std::string() : given->second.origin + ": ";
+      return fail(Errc::config, place + "entries." + printable(key) + ": " + why,
+                  std::move(advice));
+    };
+    const auto source = entry.given.find("source");
+    if (source != entry.given.end()) {
+      const bool is_list = source->second.text.starts_with('[');
+      if (entry.shell && is_list) {
+        return blamed("source", "shell = true, and the source is a list",
+                      "write one text, or leave shell out");
+      }
+      if (!entry.shell && !is_list) {
+        return blamed("source", "the source is a text, and shell is not set",
+                      "write a list of strings, or shell = true");
+      }
+    }
+    if (entry.pool_max < 1 || entry.pool_max > 64) {
+      return blamed("pool.max", "pool.max is not between 1 and 64", "");
+    }
+    if (entry.pool_size > entry.pool_max) {
+      return blamed("pool.size", "pool.size is more than pool.max", "");
+    }
+  }
+  return {};
+}
+
 Result<void> apply_entry(Settings& settings, const TomlEntry& entry, const std::string& path,
                          const Environment& environment) {
   const std::string place = printable(path) + ':' + std::to_string(entry.line) + ": ";
+  if (entry.path.front() == "entries") return apply_to_key(settings, entry, path, place);
   const Option* option = find_option(entry.key);
   if (option == nullptr && is_section(entry.key)) {
     if (entry.kind == TomlKind::table) return {};
@@ -61,8 +145,9 @@ Result<void> apply_entry(Settings& settings, const TomlEntry& entry, const std::
   }
   if (option == nullptr) return refuse_unknown(entry, place);
   if (!fits(option->type, entry.kind)) {
-    return fail(Errc::config, place + entry.key + ": expected " + expectation(*option) +
-                                  ", found " + std::string(describe(entry.kind)));
+    return fail(Errc::config, place + entry.key + ": expected " +
+                                  expectation(option->type, option->choices) + ", found " +
+                                  std::string(describe(entry.kind)));
   }
   auto done = set(settings, *option, entry.text, {Layer::file, path, entry.line}, environment);
   if (!done) return blame(std::move(done).error(), place + entry.key, Errc::config);
@@ -136,6 +221,7 @@ Result<Settings> load(const Flags& flags, const Environment& environment,
   if (of_system) CACHECTL_TRY(apply_file(settings, *of_system, environment));
   CACHECTL_ASSIGN(const auto of_user, read_user_file(flags.config_file, environment));
   if (of_user) CACHECTL_TRY(apply_file(settings, *of_user, environment));
+  CACHECTL_TRY(check_entries(settings));
   CACHECTL_TRY(apply_environment(settings, environment));
   CACHECTL_TRY(apply_flags(settings, flags, environment));
   return settings;
@@ -144,7 +230,8 @@ Result<Settings> load(const Flags& flags, const Environment& environment,
 Result<void> check_file(const std::string& path, const Environment& environment) {
   CACHECTL_ASSIGN(const auto file, read_named_file(path));
   Settings scratch;
-  return apply_file(scratch, file, environment);
+  CACHECTL_TRY(apply_file(scratch, file, environment));
+  return check_entries(scratch);
 }
 
 Result<std::string> resolve_root(const Settings& settings) {

@@ -16,6 +16,7 @@
 
 #include "lock/result.hpp"
 #include "src/config/duration.hpp"
+#include "src/config/entries.hpp"
 #include "src/config/environment.hpp"
 #include "src/config/files.hpp"
 #include "src/config/options.hpp"
@@ -49,9 +50,13 @@ struct Settings {
   std::chrono::nanoseconds run_ttl{};
   OnTimeout run_on_timeout = OnTimeout::fail;
   std::chrono::nanoseconds set_ttl{};
+  std::uint64_t trees_retain = 0;
+  std::chrono::nanoseconds trees_retain_for{};
   std::uint64_t gc_max_size = 0;
   std::uint64_t gc_max_entries = 0;
   std::chrono::nanoseconds gc_time_limit{};
+
+  Entries entries;  ///< what the files say about single keys
 
   std::array<Origin, option_count> origins;  ///< by index_of(option)
   std::vector<std::string> files;            ///< those that were read, the system's first

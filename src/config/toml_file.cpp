@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <utility>
 
 // The distribution's CMake target asks for the shared library; one more library to load
 // costs more at process start than the whole parser, so it is compiled in, here only.
@@ -53,14 +55,41 @@ std::string text_of(const toml::node& node) {
   return {};
 }
 
-void list(const toml::table& table, const std::string& prefix, std::vector<TomlEntry>& entries) {
+/// Of an array of strings; nothing of any other.
+std::optional<std::vector<std::string>> strings_of(const toml::node& node) {
+  const auto* array = node.as_array();
+  if (array == nullptr) return std::nullopt;
+  std::vector<std::string> elements;
+  for (const auto& element : *array) {
+    const auto* text = element.as_string();
+    if (text == nullptr) return std::nullopt;
+    elements.push_back(text->get());
+  }
+  return elements;
+}
+
+/// [entries.NAME.pool] is the deepest.
+constexpr std::size_t kDeepest = 4;
+
+bool is_entered(const std::vector<std::string>& path) {
+  return path.size() == 1 || (path.size() < kDeepest && path.front() == "entries");
+}
+
+void list(const toml::table& table, const std::string& prefix,
+          const std::vector<std::string>& above, std::vector<TomlEntry>& entries) {
   for (const auto& [key, node] : table) {
     const std::string_view name = key.str();
     // "run.ttl" in quotes is one key that holds a dot, and none of ours.
     const std::string shown = is_bare(name) ? std::string(name) : '"' + printable(name) + '"';
-    entries.push_back(
-        {prefix + shown, text_of(node), kind_of(node.type()), key.source().begin.line});
-    if (prefix.empty() && node.is_table()) list(*node.as_table(), shown + '.', entries);
+    auto path = above;
+    path.emplace_back(name);
+    auto strings = strings_of(node);
+    const auto kind = strings ? TomlKind::strings : kind_of(node.type());
+    entries.push_back({prefix + shown, text_of(node), kind, key.source().begin.line, path,
+                       std::move(strings).value_or(std::vector<std::string>())});
+    if (node.is_table() && is_entered(path)) {
+      list(*node.as_table(), prefix + shown + '.', path, entries);
+    }
   }
 }
 
@@ -108,6 +137,7 @@ std::string_view describe(TomlKind kind) {
       return "a real number";
     case TomlKind::date_or_time:
       return "a date or time";
+    case TomlKind::strings:
     case TomlKind::array:
       return "an array";
     case TomlKind::table:
@@ -123,7 +153,7 @@ Result<std::vector<TomlEntry>> parse_toml(std::string_view text, std::string_vie
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) return refuse(parsed.error(), path);
   std::vector<TomlEntry> entries;
-  list(parsed.table(), {}, entries);
+  list(parsed.table(), {}, {}, entries);
   std::stable_sort(entries.begin(), entries.end(),
                    [](const TomlEntry& a, const TomlEntry& b) { return a.line < b.line; });
   return entries;

@@ -12,7 +12,8 @@
 
 namespace cachectl::config {
 
-enum class TomlKind { string, integer, boolean, real, date_or_time, array, table };
+/// `strings`: an array of nothing else; `array`: any other.
+enum class TomlKind { string, integer, boolean, real, date_or_time, strings, array, table };
 
 /// "a string", "an array": for messages.
 [[nodiscard]] std::string_view describe(TomlKind kind);
@@ -22,10 +23,12 @@ struct TomlEntry {
   std::string text;  ///< of a string, integer or boolean; else empty
   TomlKind kind;
   unsigned line;
+  std::vector<std::string> path;      ///< the components of the key as they are
+  std::vector<std::string> elements;  ///< of an array of strings
 };
 
 /// The entries in the order of their lines: each table before what is in it. Tables
-/// inside a section are listed and not entered; no option lives that deep.
+/// inside a section are listed and not entered, except those below [entries].
 [[nodiscard]] Result<std::vector<TomlEntry>> parse_toml(std::string_view text,
                                                         std::string_view path);
 

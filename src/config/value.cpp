@@ -1,10 +1,7 @@
 #include "src/config/value.hpp"
 
-#include <chrono>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <type_traits>
+#include <charconv>
+#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -28,60 +25,11 @@ std::string spelled(const std::vector<std::string_view>& choices) {
   return text;
 }
 
-Result<std::size_t> parse_choice(const Option& option, std::string_view text) {
-  const std::vector<std::string_view> choices = choices_of(option);
-  for (std::size_t i = 0; i < choices.size(); ++i) {
-    if (choices[i] == text) return i;
-  }
-  const auto guess = nearest(text, choices);
-  return fail(Errc::usage, quoted(text) + " is not " + spelled(choices),
-              guess ? did_you_mean(guess) : "write " + spelled(choices));
-}
-
 Result<bool> parse_boolean(std::string_view text) {
   if (text == "true" || text == "1") return true;
   if (text == "false" || text == "0") return false;
   return fail(Errc::usage, quoted(text) + " is not true or false", "write true or false");
 }
-
-template <typename Member>
-Result<void> store(Member& member, Result<std::type_identity_t<Member>> value) {
-  CACHECTL_ASSIGN(member, std::move(value));
-  return {};
-}
-
-template <typename Choice>
-requires std::is_enum_v<Choice> Result<void> store_choice(Choice& member, const Option& option,
-                                                          std::string_view text) {
-  CACHECTL_ASSIGN(const std::size_t index, parse_choice(option, text));
-  member = static_cast<Choice>(index);
-  return {};
-}
-
-/// How each kind of field is parsed.
-struct Parser {
-  Settings& settings;
-  const Option& option;
-  std::string_view text;
-
-  Result<void> operator()(std::chrono::nanoseconds Settings::*field) const {
-    return store(settings.*field, parse_duration(text));
-  }
-  Result<void> operator()(std::uint64_t Settings::*field) const {
-    return store(settings.*field, option.type == Type::size ? parse_size(text) : parse_count(text));
-  }
-  Result<void> operator()(bool Settings::*field) const {
-    return store(settings.*field, parse_boolean(text));
-  }
-  Result<void> operator()(std::string Settings::*field) const {
-    settings.*field = std::string(text);
-    return {};
-  }
-  template <typename Choice>
-  Result<void> operator()(Choice Settings::*field) const {
-    return store_choice(settings.*field, option, text);
-  }
-};
 
 /// How each kind of field is written.
 struct Writer {
@@ -104,16 +52,60 @@ struct Writer {
 
 }  // namespace
 
+Result<std::size_t> parse_choice(std::string_view choices_text, std::string_view text) {
+  const std::vector<std::string_view> choices = choices_in(choices_text);
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    if (choices[i] == text) return i;
+  }
+  const auto guess = nearest(text, choices);
+  return fail(Errc::usage, quoted(text) + " is not " + spelled(choices),
+              guess ? did_you_mean(guess) : "write " + spelled(choices));
+}
+
+Result<std::optional<int>> parse_status(std::string_view text) {
+  if (text == "none") return std::optional<int>();
+  int status = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), status);
+  if (error != std::errc() || end != text.data() + text.size() || status < 1 || status > 255) {
+    return fail(Errc::usage, quoted(text) + " is no exit status that could say so",
+                "write a number from 1 to 255, or \"none\"");
+  }
+  return std::optional<int>(status);
+}
+
+Result<void> parse_value(std::chrono::nanoseconds& value, Type, std::string_view,
+                         std::string_view text) {
+  CACHECTL_ASSIGN(value, parse_duration(text));
+  return {};
+}
+
+Result<void> parse_value(std::uint64_t& value, Type type, std::string_view, std::string_view text) {
+  CACHECTL_ASSIGN(value, type == Type::size ? parse_size(text) : parse_count(text));
+  return {};
+}
+
+Result<void> parse_value(bool& value, Type, std::string_view, std::string_view text) {
+  CACHECTL_ASSIGN(value, parse_boolean(text));
+  return {};
+}
+
+Result<void> parse_value(std::string& value, Type, std::string_view, std::string_view text) {
+  value = std::string(text);
+  return {};
+}
+
 Result<void> assign(Settings& settings, const Option& option, std::string_view text) {
-  return std::visit(Parser{settings, option, text}, option.field);
+  return std::visit(
+      [&](auto field) { return parse_value(settings.*field, option.type, option.choices, text); },
+      option.field);
 }
 
 std::string value_text(const Settings& settings, const Option& option) {
   return std::visit(Writer{settings, option}, option.field);
 }
 
-std::string expectation(const Option& option) {
-  switch (option.type) {
+std::string expectation(Type type, std::string_view choices) {
+  switch (type) {
     case Type::duration:
       return "a duration such as \"30s\"";
     case Type::size:
@@ -125,7 +117,11 @@ std::string expectation(const Option& option) {
     case Type::path:
       return "a path in quotes";
     case Type::choice:
-      return spelled(choices_of(option)) + ", in quotes";
+      return spelled(choices_in(choices)) + ", in quotes";
+    case Type::status:
+      return "an exit status or \"none\"";
+    case Type::command:
+      return "a list of strings, or with shell = true a string";
   }
   return {};
 }
@@ -144,6 +140,10 @@ std::string_view type_name(Type type) {
       return "path";
     case Type::choice:
       return "choice";
+    case Type::status:
+      return "exit status";
+    case Type::command:
+      return "command";
   }
   return {};
 }
