@@ -1,10 +1,7 @@
 // cachectl acquire [KEY] [--owner PID | --fd N] [--shared] [--try] [--timeout D] [--lease D]
-#include <charconv>
-
 #include "cli/command.hpp"
+#include "cli/owner_option.hpp"
 #include "cli/wait_options.hpp"
-#include "lock/process.hpp"
-#include "src/config/duration.hpp"
 
 namespace cachectl::cli {
 
@@ -15,8 +12,7 @@ class Acquire final : public Command {
   void define(Definition& definition) override {
     definition_ = &definition;
     definition.positional("KEY", key_, "Lock this key; without it, the whole cache", false);
-    definition.option("--owner", owner_, "PID", "Ends with this process; default: the shell");
-    definition.option("--lease", duration_, "D", "Ends after this long, too: 30s, 1h");
+    owner_.define(definition);
     definition.option("--fd", descriptor_, "N",
                       "No lease: lock descriptor N of the shell, open on ROOT/cache.lock");
     definition.flag("--shared", shared_, "Share the lock with others that do so");
@@ -45,9 +41,9 @@ class Acquire final : public Command {
 
  private:
   Result<int> take_lease(Session& session) {
-    CACHECTL_ASSIGN(const auto duration, duration());
+    CACHECTL_ASSIGN(const auto duration, owner_.duration());
     // First of all, so that its number cannot come to mean another process while we wait.
-    CACHECTL_ASSIGN(const auto owner, owner());
+    CACHECTL_ASSIGN(const auto owner, owner_.owner());
     CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
     CACHECTL_ASSIGN(const auto taken, cache->acquire(key(), mode(), deadline_, owner, duration));
     CACHECTL_TRY(session.print(taken.id().text() + "\n"));
@@ -75,36 +71,10 @@ class Acquire final : public Command {
     return shared_ ? lock::Mode::shared : lock::Mode::exclusive;
   }
 
-  [[nodiscard]] Result<std::chrono::nanoseconds> duration() const {
-    if (!definition_->was_given("--lease")) return config::never;
-    return lease_duration(duration_);
-  }
-
-  [[nodiscard]] Result<lease::Owner> owner() const {
-    pid_t pid = 0;
-    if (!definition_->was_given("--owner")) {
-      pid = lock::calling_shell();
-      if (pid <= 0) {
-        return fail(Errc::usage, "the calling shell is in another PID namespace",
-                    "say with --owner which process is to own the lease");
-      }
-      return lease::Owner::of(pid);
-    }
-    const auto [end, error] = std::from_chars(owner_.data(), owner_.data() + owner_.size(), pid);
-    if (error != std::errc() || end != owner_.data() + owner_.size() || pid <= 0) {
-      return fail(Errc::usage, "--owner: '" + escaped(owner_) + "' is no process",
-                  "give a PID, as $$ is");
-    }
-    auto owner = lease::Owner::of(pid);
-    if (!owner) return fail(std::move(owner).error().within("--owner"));
-    return owner;
-  }
-
   Definition* definition_ = nullptr;
   std::string key_;
-  std::string owner_;
+  OwnerOption owner_;
   std::string descriptor_;
-  std::string duration_;
   bool shared_ = false;
   bool try_ = false;
   std::optional<Key> locked_;

@@ -40,10 +40,14 @@ std::unique_ptr<Command> make_help();
 std::unique_ptr<Command> make_lease();
 std::unique_ptr<Command> make_lock();
 std::unique_ptr<Command> make_ls();
+std::unique_ptr<Command> make_path();
+std::unique_ptr<Command> make_pool();
+std::unique_ptr<Command> make_refresh();
 std::unique_ptr<Command> make_release();
 std::unique_ptr<Command> make_run();
 std::unique_ptr<Command> make_set();
 std::unique_ptr<Command> make_show();
+std::unique_ptr<Command> make_verify();
 std::unique_ptr<Command> make_version();
 
 }  // namespace cachectl::cli

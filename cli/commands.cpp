@@ -6,13 +6,17 @@ namespace cachectl::cli {
 
 namespace {
 
-constexpr std::array<CommandEntry, 14> kCommands{{
+constexpr auto kCommands = std::to_array<CommandEntry>({
     {"run", "Run a command, or replay what it said before", make_run},
     {"get", "Print the value of a key", make_get},
     {"set", "Store a value under a key", make_set},
     {"delete", "Remove keys", make_delete},
     {"ls", "List the keys", make_ls},
     {"show", "Show everything known of a key", make_show},
+    {"path", "Print the path of a value that is a file or directory", make_path},
+    {"refresh", "Make the values of configured keys anew", make_refresh},
+    {"pool", "Lend private, writable copies of a value", make_pool},
+    {"verify", "Compare values with their checksums", make_verify},
     {"lock", "Run a command under the writer lock", make_lock},
     {"acquire", "Take the writer lock for a shell, until it releases it or ends", make_acquire},
     {"release", "Give back what acquire took", make_release},
@@ -21,7 +25,7 @@ constexpr std::array<CommandEntry, 14> kCommands{{
     {"config", "Show, check or make the configuration", make_config},
     {"version", "Print the version", make_version},
     {"help", "Show the help of a command", make_help},
-}};
+});
 
 }  // namespace
 

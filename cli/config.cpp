@@ -61,6 +61,17 @@ class Config final : public Command {
         text += fmt::format("{:<16} {}\n", key, value);
       }
     }
+    for (const auto& [name, entry] : settings->entries) {
+      for (const auto& [option, given] : entry.given) {
+        const auto key = "entries." + escaped(name) + '.' + option;
+        if (json_) {
+          object[key] = {{"value", given.text}, {"origin", given.origin}};
+        } else {
+          text += fmt::format("{:<16} {}{}\n", key, escaped(given.text),
+                              origin_ ? "  " + escaped(given.origin) : "");
+        }
+      }
+    }
     CACHECTL_TRY(session.print(json_ ? one_line(object) + "\n" : text));
     return kDone;
   }

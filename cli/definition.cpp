@@ -1,7 +1,7 @@
 #include "cli/definition.hpp"
 
 // CLI11 includes <iostream>, which makes a program construct the standard streams, with the
-// locale and all its facets, before main: a tenth of a hit. It mentions two of them in default
+// locale and all its facets, before main: a thirtieth of a hit. It mentions two of them in default
 // arguments that are not used here. So libstdc++ is told that the header is there already;
 // other libraries do not know the name, and only start more slowly.
 // NOLINTBEGIN(*-reserved-identifier,cert-*,cppcoreguidelines-avoid-non-const-global-variables)
@@ -49,6 +49,7 @@ struct Definition::Impl {
   bool complete = false;
   std::deque<Setting> settings;  // addresses are bound by CLI11
   std::vector<std::string>* command = nullptr;
+  bool command_needs_dashes = false;
 
   Impl(const std::string& title, const std::string& summary) : app(summary, title), name(title) {}
 
@@ -155,6 +156,11 @@ void Definition::positionals(const std::string& meta, std::vector<std::string>& 
 
 void Definition::command_line(std::vector<std::string>& target) { impl_->command = &target; }
 
+void Definition::command_behind_dashes(std::vector<std::string>& target) {
+  impl_->command = &target;
+  impl_->command_needs_dashes = true;
+}
+
 void Definition::footer(const std::string& text) { impl_->app.footer("\n" + text); }
 
 /// Cuts the command off: behind "--", or from the first word that is neither an option
@@ -169,6 +175,7 @@ std::vector<std::string> Definition::take_command_line(std::vector<std::string>&
   for (std::size_t index = 0; index < arguments.size(); ++index) {
     const auto& argument = arguments[index];
     if (argument == "--") return cut(index, index + 1);
+    if (impl_->command_needs_dashes) continue;
     if (argument.size() < 2 || argument[0] != '-') return cut(index, index);
     const auto* option = impl_->app.get_option_no_throw(argument);
     const bool takes_value = option != nullptr && option->get_items_expected_max() > 0;
@@ -215,9 +222,11 @@ std::string Definition::help() const {
   auto text = impl_->app.help();
   // CLI11 knows nothing of the command behind the options.
   if (impl_->command != nullptr) {
-    const std::string tail = "[OPTIONS]";
-    const auto at = text.find(tail);
-    if (at != std::string::npos) text.insert(at + tail.size(), " [--] COMMAND [ARGUMENT...]");
+    const std::string usage =
+        impl_->command_needs_dashes ? " [-- COMMAND [ARGUMENT...]]" : " [--] COMMAND [ARGUMENT...]";
+    const auto at = text.find("[OPTIONS]");
+    const auto end = text.find('\n', at);
+    if (end != std::string::npos) text.insert(end, usage);
   }
   return text;
 }

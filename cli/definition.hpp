@@ -39,6 +39,8 @@ class Definition {
                    const std::string& doc, bool required);
   /// The rest of the line, from the first word that is no option, or behind "--".
   void command_line(std::vector<std::string>& target);
+  /// What stands behind "--", and only there.
+  void command_behind_dashes(std::vector<std::string>& target);
   void footer(const std::string& text);
 
   enum class Outcome { go, help };

@@ -110,7 +110,7 @@ int dispatch(std::vector<std::string> arguments) {
 
 std::string overview() {
   std::string text =
-      "One durable, coalescing, lock-free cache for shell commands\n"
+      "One durable, coalescing cache for shell commands, with lock-free reads\n"
       "Usage: cachectl [GLOBAL OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]\n\n"
       "Commands:\n";
   for (const auto& entry : commands()) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
+#include "cli/configured.hpp"
 #include "cli/json.hpp"
 #include "src/config/size.hpp"
 
@@ -30,11 +31,14 @@ class Gc final : public Command {
     policy.max_size = settings->gc_max_size;
     policy.max_entries = settings->gc_max_entries;
     policy.deadline = lock::Deadline::after(settings->gc_time_limit);
+    policy.retention = retention(*settings);
     policy.dry_run = dry_run_ ? store::DryRun::yes : store::DryRun::no;
     CACHECTL_ASSIGN(const auto report, cache->collect(policy));
     CACHECTL_TRY(session.print(json_ ? as_json(report) : as_text(report)));
     int status = kDone;
-    for (const auto& problem : report.problems) status = session.report(problem);
+    for (const auto& problem : report.problems) {
+      status = session.report(Error(problem).within("gc"));
+    }
     return status;
   }
 
@@ -51,6 +55,7 @@ class Gc final : public Command {
       {"attempts", "old outcomes", &store::GcReport::attempts},
       {"staging", "abandoned temporary files", &store::GcReport::staging},
       {"leases", "left-overs of leases", &store::GcReport::leases},
+      {"trees", "superseded trees", &store::GcReport::trees},
   };
 
   [[nodiscard]] std::string as_json(const store::GcReport& report) const {

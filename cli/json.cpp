@@ -50,6 +50,8 @@ void put_header(Json& object, const store::RecordHeader& header, WallTime now) {
     object["expires"] = iso_time(header.expires);
     object["left_seconds"] = seconds(header.expires - now);
   }
+  object["kind"] = header.kind == store::Kind::tree ? "tree" : "bytes";
+  if (header.kind == store::Kind::tree) object["tree_generation"] = header.tree_generation;
   object["size"] = header.output_size;
   object["stderr_size"] = header.error_size;
   object["exit_status"] = header.exit_status;

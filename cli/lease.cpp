@@ -95,11 +95,6 @@ class Lease final : public Command {
     return lease.description.mode == lock::Mode::exclusive ? "exclusive" : "shared";
   }
 
-  static std::string holds_of(const lease::Lease& lease) {
-    const auto& key = lease.description.key;
-    return key ? "key " + escaped(*key) : "cache";
-  }
-
   static std::string state_of(const lease::Lease& lease) {
     if (lease.alive) return "held";
     switch (lease.description.ended) {
@@ -127,7 +122,7 @@ class Lease final : public Command {
     const auto& what = lease.description;
     return row(lease.id.text(), std::to_string(what.owner.pid), short_form(age_of(lease)),
                what.expires == kNever ? "never" : short_form(what.expires - now_), mode_of(lease),
-               holds_of(lease), escaped(what.command));
+               lease.description.holds(), escaped(what.command));
   }
 
   [[nodiscard]] std::string plain_line(const lease::Lease& lease) const {
@@ -138,7 +133,7 @@ class Lease final : public Command {
     const auto left =
         what.expires == kNever ? "never" : std::to_string(seconds(what.expires - now_));
     return fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\n", lease.id.text(), what.owner.pid,
-                       seconds(age_of(lease)), left, mode_of(lease), holds_of(lease),
+                       seconds(age_of(lease)), left, mode_of(lease), lease.description.holds(),
                        escaped(what.command));
   }
 
@@ -183,7 +178,7 @@ class Lease final : public Command {
     }
     line("lease", lease.id.text());
     line("state", state_of(lease));
-    line("holds", holds_of(lease) + " (" + mode_of(lease) + ")");
+    line("holds", lease.description.holds() + " (" + mode_of(lease) + ")");
     line("owner", fmt::format("pid {} ({})", what.owner.pid, escaped(what.command)));
     line("since", iso_time(what.since) + " (" + config::format_duration(age_of(lease)) + " ago)");
     line("expires", expires);

@@ -55,7 +55,7 @@ class Lock final : public Command {
     CACHECTL_ASSIGN(const auto trap, lock::SignalTrap::create());
     CACHECTL_ASSIGN(auto child, lock::Child::spawn(command, &trap.previous_mask()));
     CACHECTL_ASSIGN(const auto status, child.wait(&trap));
-    held.release();
+    held.leave_to_children();  // as flock(1): what it left behind may still need the lock
     return status.value;
   }
 

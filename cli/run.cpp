@@ -5,7 +5,9 @@
 #include <charconv>
 
 #include "cli/command.hpp"
+#include "cli/configured.hpp"
 #include "cli/wait_options.hpp"
+#include "src/config/value.hpp"
 #include "src/refresh/command_key.hpp"
 
 namespace cachectl::cli {
@@ -23,11 +25,15 @@ class Run final : public Command {
     definition.flag("--cwd", identity_.working_directory, "The working directory counts");
     definition.options("--env", identity_.variables, "NAME", "This variable counts; repeatable");
     definition.options("--modtime", identity_.modified, "FILE",
-                       "Its modification time counts; repeatable");
-    definition.options("--content", identity_.content, "FILE", "Its content counts; repeatable");
+                       "Its modification time counts, or that it is missing");
+    definition.options("--content", identity_.content, "FILE",
+                       "Its content counts, or that it is missing");
+    definition.flag("--tree", tree_, "The value is what COMMAND makes at $CACHECTL_OUTPUT");
+    definition.option("--not-modified", not_modified_, "N",
+                      "With --tree: so COMMAND says that the value still holds");
     definition.flag("--force", force_, "Run it even if a fresh value is stored");
     definition.options("--no-store-on", no_store_on_, "N,...",
-                       "Store all but these exit statuses, instead of only 0");
+                       "Store failures too, all but these; default: only exit 0 is");
     define_timeout(definition);
     lease_.define(definition);
     definition.setting("--on-timeout", "run.on-timeout", "fail|run",
@@ -36,7 +42,9 @@ class Run final : public Command {
     definition.command_line(command_);
     definition.footer(
         "Replays standard output, standard error and exit status of COMMAND. All who ask for it\n"
-        "while it runs share that one run, its failure too. COMMAND reads from /dev/null.");
+        "while it runs share that one run, its failure too. COMMAND reads from /dev/null.\n"
+        "With --tree, COMMAND makes a file or directory at $CACHECTL_OUTPUT, may start from the\n"
+        "last one at $CACHECTL_PREVIOUS, and the path of the value is printed.");
   }
 
   Result<int> execute(Session& session) override {
@@ -48,9 +56,20 @@ class Run final : public Command {
                                        ? Key::from(key_)
                                        : refresh::command_key(identity_));
     CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
-    CACHECTL_ASSIGN(const auto result,
-                    cache->run(key, {command_, {}}, policy, {STDOUT_FILENO, STDERR_FILENO}));
-    return conclude(session, result);
+    refresh::Source source;
+    source.argv = command_;
+    source.makes_tree = tree_;
+    if (definition_->was_given("--not-modified")) {
+      if (!tree_) return fail(Errc::usage, "--not-modified without --tree");
+      auto status = config::parse_status(not_modified_);
+      if (!status) return fail(std::move(status).error().within("--not-modified"));
+      source.not_modified = *status;
+    }
+    const refresh::Sink sink{tree_ ? -1 : STDOUT_FILENO, STDERR_FILENO};
+    CACHECTL_ASSIGN(const auto result, cache->run(key, source, policy, sink));
+    CACHECTL_ASSIGN(const int status, conclude(session, result, "run"));
+    if (result.tree && status == kDone) CACHECTL_TRY(session.print(result.tree->path() + "\n"));
+    return status;
   }
 
  private:
@@ -64,6 +83,7 @@ class Run final : public Command {
                             : refresh::OnTimeout::fail;
     policy.durability = Session::durability(settings);
     policy.pass_signals = true;
+    policy.retention = retention(settings);
     policy.store.only_success = no_store_on_.empty();
     for (const auto& list : no_store_on_) {
       CACHECTL_TRY(parse_statuses(list, policy.store.never_these));
@@ -87,22 +107,12 @@ class Run final : public Command {
     }
   }
 
-  static Result<int> conclude(Session& session, const refresh::RunResult& result) {
-    if (result.interrupted_by != 0) lock::die_by(result.interrupted_by);
-    int status = result.status.value;
-    if (result.not_stored) {
-      auto why = *result.not_stored;
-      const int failed = session.report(std::move(why).within("run: the value was not stored"));
-      if (status == kDone) status = failed;
-    }
-    if (result.not_passed_on) return fail(*result.not_passed_on);
-    return status;
-  }
-
   Definition* definition_ = nullptr;
   refresh::CommandIdentity identity_;
   std::string key_;
   bool force_ = false;
+  bool tree_ = false;
+  std::string not_modified_;
   std::vector<std::string> no_store_on_;
   std::vector<std::string> command_;
   LeaseOption lease_;

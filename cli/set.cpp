@@ -1,9 +1,10 @@
-// cachectl set KEY [VALUE] [--file FILE] [--ttl D] [--if-absent]
+// cachectl set KEY [VALUE] [--file FILE | --dir PATH] [--ttl D] [--if-absent]
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/command.hpp"
+#include "cli/configured.hpp"
 #include "cli/wait_options.hpp"
 #include "lock/retry.hpp"
 
@@ -18,6 +19,7 @@ class Set final : public Command {
     definition.positional("KEY", key_, "The key", true);
     definition.positional("VALUE", value_, "The value; without it, standard input", false);
     definition.option("--file", file_, "FILE", "Read the value from a file");
+    definition.option("--dir", tree_, "PATH", "The value is a copy of this directory or file");
     definition.setting("--ttl", "set.ttl", "D", "Expire after this long: 30s, 1h30m, never");
     definition.flag("--if-absent", if_absent_, "Keep a fresh value that is there (exit status 1)");
     define_timeout(definition);
@@ -28,20 +30,25 @@ class Set final : public Command {
 
   Result<int> execute(Session& session) override {
     const bool by_argument = definition_->was_given("VALUE");
-    if (by_argument && !file_.empty()) {
-      return fail(Errc::usage, "both a VALUE and --file were given", "give one of them");
+    const int sources = int{by_argument} + int{!file_.empty()} + int{!tree_.empty()};
+    if (sources > 1) {
+      return fail(Errc::usage, "more than one of VALUE, --file and --dir was given",
+                  "give one of them");
     }
     CACHECTL_ASSIGN(const Key key, Key::from(key_));
     CACHECTL_ASSIGN(const auto* settings, session.settings());
     SetPolicy policy;
     policy.ttl = settings->set_ttl;
     policy.if_absent = if_absent_;
+    policy.retention = retention(*settings);
     policy.deadline = lock::Deadline::after(settings->timeout);
     policy.durability = Session::durability(*settings);
     CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
 
     Result<std::optional<store::Generation>> published;
-    if (by_argument) {
+    if (!tree_.empty()) {
+      published = cache->set_tree(key, tree_, policy);
+    } else if (by_argument) {
       published = cache->set(key, lock::bytes_of(value_), policy);
     } else if (file_.empty()) {
       CACHECTL_TRY(check_not_directory(STDIN_FILENO, "standard input"));
@@ -68,6 +75,7 @@ class Set final : public Command {
   std::string key_;
   std::string value_;
   std::string file_;
+  std::string tree_;
   bool if_absent_ = false;
   LeaseOption lease_;
 };

@@ -27,27 +27,30 @@ class Show final : public Command {
     const auto verified = found.entry->verify();
     if (!verified && verified.error().code != Errc::corrupt) return fail(verified.error());
     const auto file = cache->path() + "/" + store::entry_name(key.hash()).path();
+    const auto tree =
+        cache->path() + "/" + store::tree_path(key.hash(), found.entry->header().tree_generation);
     const auto now = cache->clock().now();
-    const auto text = json_ ? as_json(key, *found.entry, bool(verified), file, now)
-                            : as_text(key, *found.entry, bool(verified), file, now);
+    const auto text = json_ ? as_json(key, *found.entry, bool(verified), file, tree, now)
+                            : as_text(key, *found.entry, bool(verified), file, tree, now);
     CACHECTL_TRY(session.print(text));
     return kDone;
   }
 
  private:
   static std::string as_json(const Key& key, const store::Entry& entry, bool intact,
-                             const std::string& file, WallTime now) {
+                             const std::string& file, const std::string& tree, WallTime now) {
     Json object;
     put_bytes(object, "key", key.bytes());
     object["intact"] = intact;
     put_header(object, entry.header(), now);
     object["last_used"] = iso_time(entry.last_used());
     object["file"] = file;
+    if (entry.header().kind == store::Kind::tree) object["path"] = tree;
     return one_line(object) + "\n";
   }
 
   static std::string as_text(const Key& key, const store::Entry& entry, bool intact,
-                             const std::string& file, WallTime now) {
+                             const std::string& file, const std::string& tree, WallTime now) {
     const auto& header = entry.header();
     const bool never = header.expires == kNever;
     const auto age =
@@ -70,7 +73,12 @@ class Show final : public Command {
     line("created", iso_time(header.created) + " (" + age + " ago)");
     line("expires", expires);
     line("last used", iso_time(entry.last_used()));
-    line("size", config::format_size(header.output_size));
+    line("kind", header.kind == store::Kind::tree ? "tree" : "bytes");
+    if (header.kind == store::Kind::tree) {
+      line("path", escaped(tree));
+    } else {
+      line("size", config::format_size(header.output_size));
+    }
     line("stderr size", config::format_size(header.error_size));
     line("exit status", std::to_string(header.exit_status));
     line("source took", header.source_duration.count() == 0

@@ -61,6 +61,12 @@ bool set_up_streams(const Command& command) {
   return true;
 }
 
+/// Why the child could not become the command.
+struct Failure {
+  int error = 0;
+  bool in_child = false;  ///< Command::in_child failed, not the exec
+};
+
 [[noreturn]] void become(const Command& command, const Prepared& prepared, const sigset_t* mask,
                          pid_t parent, int report) {
   bool ready = true;
@@ -73,19 +79,24 @@ bool set_up_streams(const Command& command) {
   ::signal(SIGXFSZ, SIG_DFL);
   ready = ready && set_up_streams(command);
   if (mask != nullptr) ::sigprocmask(SIG_SETMASK, mask, nullptr);
+  Failure failure;
+  if (ready && command.in_child && !command.in_child()) {
+    ready = false;
+    failure.in_child = true;
+  }
   if (ready) {
     environ = const_cast<char**>(prepared.environment.data());
     ::execvp(prepared.argv[0], prepared.argv.data());
   }
-  const int error = errno;
-  [[maybe_unused]] const auto told = ::write(report, &error, sizeof error);
+  failure.error = errno;
+  [[maybe_unused]] const auto told = ::write(report, &failure, sizeof failure);
   ::_exit(127);
 }
 
 Error exec_error(const std::string& name, int error) {
   auto failure = system_error(name, error);
   failure.code = error == ENOENT ? Errc::not_found : Errc::not_runnable;
-  if (error == ENOENT) failure.message = name + ": command not found";
+  if (error == ENOENT) failure.message = (name.empty() ? "''" : name) + ": command not found";
   return failure;
 }
 
@@ -111,12 +122,17 @@ Result<Child> Child::spawn(const Command& command, const sigset_t* mask) {
   Child child(pid);
   report.reset();
   // End of file: the exec closed the pipe, and with that succeeded.
-  int error = 0;
-  const auto got = read_full(told.get(), std::as_writable_bytes(std::span(&error, 1)), "pipe");
+  Failure failure;
+  const auto got = read_full(told.get(), std::as_writable_bytes(std::span(&failure, 1)), "pipe");
   if (!got) return fail(got.error());
   if (*got == 0) return child;
   [[maybe_unused]] const auto ended = child.wait(nullptr);
-  return fail(exec_error(command.argv[0], error));
+  if (failure.in_child) {
+    auto error = system_error("prepare " + command.argv[0], failure.error);
+    error.code = Errc::unsupported;
+    return fail(std::move(error));
+  }
+  return fail(exec_error(command.argv[0], failure.error));
 }
 
 Child::Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}

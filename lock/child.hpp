@@ -13,6 +13,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ struct Command {
   int error = -1;                        ///< becomes standard error; -1: ours
   std::vector<int> keep_open;            ///< descriptors that survive the exec, as they are
   bool die_with_parent = false;          ///< SIGKILL when we die, however we die
+  /// Called in the child, last of all before the exec. False, with errno: the command is
+  /// not run, and spawn fails with Errc::unsupported. For programs with one thread.
+  std::function<bool()> in_child;
 };
 
 /// How a process ended, in the convention of the shell.

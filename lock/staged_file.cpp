@@ -103,7 +103,7 @@ Result<void> StagedFile::make_anonymous() {
 }
 
 Result<StagedFate> remove_if_abandoned(const Directory& staging, const std::string& name,
-                                       bool dry_run) {
+                                       bool dry_run, const std::function<Result<void>()>& before) {
   // To know is enough for a dry run: a shared lock, which a read-only cache grants too.
   auto opened = staging.open_if_exists(name, (dry_run ? O_RDONLY : O_RDWR) | O_NONBLOCK);
   // Another user's, whose umask kept us out: for him to remove.
@@ -119,6 +119,7 @@ Result<StagedFate> remove_if_abandoned(const Directory& staging, const std::stri
   // anything under this name any more.
   CACHECTL_ASSIGN(const auto named, staging.status(name));
   if (!named || named->st_ino != status.st_ino) return StagedFate::gone;
+  if (!dry_run && before) CACHECTL_TRY(before());
   if (!dry_run) CACHECTL_TRY(staging.unlink(name));
   return StagedFate::removed;
 }

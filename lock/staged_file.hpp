@@ -18,6 +18,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "lock/directory.hpp"
@@ -49,6 +50,8 @@ class StagedFile {
 
   [[nodiscard]] int descriptor() const { return file_.descriptor(); }
   [[nodiscard]] const std::string& path() const { return file_.path(); }
+  /// In the staging directory; empty once it has none.
+  [[nodiscard]] const std::string& name() const { return name_; }
 
  private:
   StagedFile(const Directory& staging, std::string name, FileLock file);
@@ -63,8 +66,10 @@ class StagedFile {
 enum class StagedFate { alive, removed, gone };
 
 /// Removes `name` from `staging` if its creator is dead. With `dry_run` it only says
-/// whether it would.
-[[nodiscard]] Result<StagedFate> remove_if_abandoned(const Directory& staging,
-                                                     const std::string& name, bool dry_run);
+/// whether it would. `before`, if any, is called while the file is locked and still there:
+/// for what its lock stands for.
+[[nodiscard]] Result<StagedFate> remove_if_abandoned(
+    const Directory& staging, const std::string& name, bool dry_run,
+    const std::function<Result<void>()>& before = {});
 
 }  // namespace cachectl::lock

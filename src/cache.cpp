@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 
+#include <boost/filesystem/path.hpp>
+#include <filesystem>
 #include <mutex>
+#include <system_error>
 
 #include "src/store/scan.hpp"
 
@@ -72,7 +75,9 @@ void Cache::warn(const Error& what) const {
 }
 
 Result<std::optional<store::Entry>> Cache::find_fresh(const Key& key) const {
-  CACHECTL_ASSIGN(auto lookup, inspect(key));
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return std::optional<store::Entry>();
+  CACHECTL_ASSIGN(auto lookup, store::find(*root, key));
   if (lookup.defect) warn(*lookup.defect);
   if (!lookup.entry || !store::is_fresh(lookup.entry->header(), clock().now())) {
     return std::optional<store::Entry>();
@@ -88,9 +93,20 @@ Result<bool> Cache::whole(Result<void> verdict) const {
   return false;
 }
 
+namespace {
+
+Result<void> check_bytes(const Key& key, const store::Entry& entry) {
+  if (entry.header().kind == store::Kind::bytes) return {};
+  return fail(Errc::usage, "the value of '" + key.printable() + "' is a file or directory",
+              "find it with: cachectl path");
+}
+
+}  // namespace
+
 Result<std::optional<store::Entry>> Cache::get(const Key& key) const {
   CACHECTL_ASSIGN(auto entry, find_fresh(key));
   if (!entry) return entry;
+  CACHECTL_TRY(check_bytes(key, *entry));
   CACHECTL_ASSIGN(const bool intact, whole(entry->verify()));
   if (!intact) entry.reset();
   return entry;
@@ -99,13 +115,14 @@ Result<std::optional<store::Entry>> Cache::get(const Key& key) const {
 Result<bool> Cache::get_to(const Key& key, int descriptor, std::string_view name) const {
   CACHECTL_ASSIGN(auto entry, find_fresh(key));
   if (!entry) return false;
+  CACHECTL_TRY(check_bytes(key, *entry));
   return whole(entry->write_verified(descriptor, store::Stream::output, name));
 }
 
 Result<store::Lookup> Cache::inspect(const Key& key) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return store::Lookup{};
-  return store::find(*root, key);
+  return store::find(*root, key, store::Want::look);
 }
 
 Result<std::optional<store::Generation>> Cache::set(const Key& key, lock::Bytes value,
@@ -130,9 +147,98 @@ Result<std::optional<store::Generation>> Cache::set_from(const Key& key, int des
   return publish(std::move(writer), *root, key, policy);
 }
 
+Result<std::optional<store::Generation>> Cache::set_tree(const Key& key, const std::string& path,
+                                                         const SetPolicy& policy) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  std::error_code error;
+  // A link that the user names is the user's business; none in the tree is followed.
+  const boost::filesystem::path where(std::filesystem::canonical(path, error).native());
+  if (error) return fail(system_error(path, error.value()));
+  CACHECTL_ASSIGN(const auto above, lock::Directory::open(where.parent_path().native()));
+  CACHECTL_ASSIGN(auto staged, store::StagedTree::create(*root));
+  tree::CopyOptions options;
+  options.checksums = tree::Checksums::yes;
+  CACHECTL_ASSIGN(const auto copied,
+                  tree::copy_tree(above, where.filename().native(), staged.directory(),
+                                  store::StagedTree::kValue, options));
+  CACHECTL_TRY(staged.seal(copied.manifest, policy.durability));
+  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root, key, policy.durability));
+  return publish(std::move(writer), *root, key, policy, &staged);
+}
+
+Result<std::optional<store::Tree>> Cache::tree(const Key& key) const {
+  // Between the record and its generation a newer one may be published and prune that one.
+  constexpr int kAttempts = 10;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    CACHECTL_ASSIGN(auto entry, find_fresh(key));
+    if (!entry) return std::optional<store::Tree>();
+    if (entry->header().kind != store::Kind::tree) {
+      return fail(Errc::usage, "the value of '" + key.printable() + "' is no file or directory",
+                  "print it with: cachectl get");
+    }
+    CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+    CACHECTL_ASSIGN(auto found,
+                    store::pin_tree(*root, key.hash(), entry->header().tree_generation));
+    if (found) return found;
+  }
+  warn({Errc::corrupt, 0, "the tree of '" + key.printable() + "' is missing", {}});
+  return std::optional<store::Tree>();
+}
+
+Result<pool::Pool> Cache::pool(const Key& key, pool::Options options) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  return pool::Pool::open(*root, key.hash(), std::move(options));
+}
+
+Result<std::optional<pool::Pool>> Cache::find_pool(const Key& key, pool::Options options) const {
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return std::optional<pool::Pool>();
+  return pool::Pool::find(*root, key.hash(), std::move(options));
+}
+
+Result<std::optional<pool::SlotInfo>> Cache::find_replica(const std::string& path) const {
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return std::optional<pool::SlotInfo>();
+  return pool::Pool::locate(*root, path);
+}
+
+Result<std::optional<std::vector<std::string>>> Cache::verify(const Key& key) const {
+  using Problems = std::vector<std::string>;
+  CACHECTL_ASSIGN(auto lookup, inspect(key));
+  if (lookup.defect) return std::optional(Problems{lookup.defect->message});
+  if (!lookup.entry) return std::optional<Problems>();
+  Problems problems;
+  if (auto verified = lookup.entry->verify(); !verified) {
+    if (verified.error().code != Errc::corrupt) return fail(std::move(verified).error());
+    problems.push_back(verified.error().message);
+  }
+  const auto& header = lookup.entry->header();
+  if (header.kind != store::Kind::tree) return std::optional(std::move(problems));
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  CACHECTL_ASSIGN(const auto found, store::pin_tree(*root, key.hash(), header.tree_generation));
+  if (!found) {
+    problems.push_back("generation " + std::to_string(header.tree_generation) + " is missing");
+    return std::optional(std::move(problems));
+  }
+  auto manifest = found->manifest();
+  if (!manifest) {
+    if (manifest.error().code != Errc::corrupt) return fail(std::move(manifest).error());
+    problems.push_back(manifest.error().message);
+    return std::optional(std::move(problems));
+  }
+  CACHECTL_ASSIGN(const auto deviations,
+                  tree::verify(found->directory(), store::StagedTree::kValue, *manifest));
+  for (const auto& deviation : deviations) {
+    problems.push_back(found->path() + (deviation.path.empty() ? "" : "/" + deviation.path) + ": " +
+                       std::string(tree::name_of(deviation.difference)));
+  }
+  return std::optional(std::move(problems));
+}
+
 Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writer,
                                                         const store::Root& root, const Key& key,
-                                                        const SetPolicy& policy) const {
+                                                        const SetPolicy& policy,
+                                                        store::StagedTree* tree) const {
   CACHECTL_ASSIGN(const auto held, lock(&key, lock::Mode::exclusive, policy.deadline,
                                         "cachectl set " + key.printable()));
   const auto now = clock().now();
@@ -143,13 +249,14 @@ Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writ
       return std::optional<store::Generation>();
     }
   }
-  CACHECTL_ASSIGN(const auto newest, store::newest_generation(root, key));
+  CACHECTL_ASSIGN(const auto newest, store::newest(root, key));
   store::RecordHeader header;
-  header.generation = store::next_generation(newest, now);
+  header.generation = store::next_generation(newest.generation, now);
   header.created = now;
   header.expires = later(now, policy.ttl);
   CACHECTL_TRY(held.still_valid());
-  CACHECTL_TRY(writer.publish(header, store::Place::entry, policy.durability));
+  CACHECTL_TRY(store::publish(root, key, tree, writer, header, newest.tree, policy.retention,
+                              policy.durability));
   return std::optional(header.generation);
 }
 
@@ -207,10 +314,8 @@ Result<refresh::RunResult> Cache::run(const Key& key, const refresh::Source& sou
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) {
     auto created = ensure_root();
-    if (!created &&
-        (created.error().code == Errc::read_only || created.error().code == Errc::permission)) {
-      tell(std::move(created).error().within("there is no cache, running uncached"));
-      return refresh::run_uncached(source, policy, sink);
+    if (!created && !source.makes_tree && refresh::can_do_without(created.error())) {
+      return refresh::run_without(source, policy, sink, std::move(created).error(), tell);
     }
     if (!created) return fail(std::move(created).error());
     root = *created;
@@ -291,6 +396,13 @@ Error no_cache(const lease::Id& id, const std::string& path) {
 }
 
 }  // namespace
+
+Result<lease::Taken> Cache::lend(const Key& key, const pool::Slot& slot, const lease::Owner& owner,
+                                 std::chrono::nanoseconds duration) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  return lease::take_replica(*root, slot.descriptor(), key, slot.number(), owner, duration,
+                             clock());
+}
 
 Result<void> Cache::release(const lease::Id& id) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());

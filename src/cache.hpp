@@ -29,6 +29,7 @@
 
 #include "src/clock.hpp"
 #include "src/lease/lease.hpp"
+#include "src/pool/pool.hpp"
 #include "src/refresh/coalesce.hpp"
 #include "src/store/gc.hpp"
 #include "src/store/store.hpp"
@@ -51,7 +52,8 @@ struct WritePolicy {
 
 struct SetPolicy : WritePolicy {
   std::chrono::nanoseconds ttl = std::chrono::nanoseconds::max();  ///< max: never expires
-  bool if_absent = false;  ///< keep a fresh value that is there
+  bool if_absent = false;      ///< keep a fresh value that is there
+  store::Retention retention;  ///< of superseded trees
 };
 
 /// One row of a listing.
@@ -66,14 +68,14 @@ class Cache {
   /// Errc::format when a later version made it.
   [[nodiscard]] static Result<Cache> open(CacheOptions options);
 
-  /// The fresh value of a key, verified; nullopt: a miss.
+  /// The fresh value of a key, verified; nullopt: a miss. Errc::usage: it is a tree.
   [[nodiscard]] Result<std::optional<store::Entry>> get(const Key& key) const;
 
   /// Writes the fresh value of a key to a descriptor, called `name` in errors; false: a
   /// miss, and nothing was written. The way to copy a large value.
   [[nodiscard]] Result<bool> get_to(const Key& key, int descriptor, std::string_view name) const;
 
-  /// Whatever is stored under a key, fresh or not, not verified.
+  /// Whatever is stored under a key, fresh or not, not verified. Does not count as use.
   [[nodiscard]] Result<store::Lookup> inspect(const Key& key) const;
 
   /// Publishes a value; nullopt: `if_absent`, and a fresh one was there. The second form
@@ -84,6 +86,27 @@ class Cache {
   [[nodiscard]] Result<std::optional<store::Generation>> set_from(const Key& key, int descriptor,
                                                                   std::string_view name,
                                                                   const SetPolicy& policy) const;
+
+  /// As set; the value is a copy of the file or directory at `path`.
+  [[nodiscard]] Result<std::optional<store::Generation>> set_tree(const Key& key,
+                                                                  const std::string& path,
+                                                                  const SetPolicy& policy) const;
+
+  /// The fresh value of a key that is a file or directory, pinned; nullopt: a miss.
+  /// Errc::usage: its value is bytes.
+  [[nodiscard]] Result<std::optional<store::Tree>> tree(const Key& key) const;
+
+  /// The pool of a key's replicas. The second form makes nothing; nullopt: there is none.
+  [[nodiscard]] Result<pool::Pool> pool(const Key& key, pool::Options options) const;
+  [[nodiscard]] Result<std::optional<pool::Pool>> find_pool(const Key& key,
+                                                            pool::Options options) const;
+
+  /// The slot that a path is in, as checkout printed it; nullopt: it is in none.
+  [[nodiscard]] Result<std::optional<pool::SlotInfo>> find_replica(const std::string& path) const;
+
+  /// Reads all of the value of a key, fresh or not, and says what is wrong with it, one
+  /// line each; nullopt: nothing is stored.
+  [[nodiscard]] Result<std::optional<std::vector<std::string>>> verify(const Key& key) const;
 
   /// True: there was a record.
   [[nodiscard]] Result<bool> remove(const Key& key, const WritePolicy& policy) const;
@@ -119,6 +142,11 @@ class Cache {
 
   /// Errc::lease_lost when it does not live any more.
   [[nodiscard]] Result<void> release(const lease::Id& id) const;
+
+  /// Hands a replica to `owner`, as acquire does with a lock.
+  [[nodiscard]] Result<lease::Taken> lend(const Key& key, const pool::Slot& slot,
+                                          const lease::Owner& owner,
+                                          std::chrono::nanoseconds duration) const;
   [[nodiscard]] Result<void> renew(const lease::Id& id, std::chrono::nanoseconds duration) const;
 
   /// What is known of a lease, and of all that live.
@@ -141,10 +169,9 @@ class Cache {
   [[nodiscard]] Result<const store::Root*> ensure_root() const;
   [[nodiscard]] Result<std::optional<store::Entry>> find_fresh(const Key& key) const;
   [[nodiscard]] Result<bool> whole(Result<void> verdict) const;
-  [[nodiscard]] Result<std::optional<store::Generation>> publish(store::RecordWriter writer,
-                                                                 const store::Root& root,
-                                                                 const Key& key,
-                                                                 const SetPolicy& policy) const;
+  [[nodiscard]] Result<std::optional<store::Generation>> publish(
+      store::RecordWriter writer, const store::Root& root, const Key& key, const SetPolicy& policy,
+      store::StagedTree* tree = nullptr) const;
   [[nodiscard]] Result<bool> remove_hash(const store::Root& root, const KeyHash& hash,
                                          std::string_view what, const WritePolicy& policy) const;
   void warn(const Error& what) const;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Includes point down only: lock <- src (base <- config <- tree <- store <- refresh, lease <- cache) <- cli.
+# Includes point down only: lock <- src (base <- config <- tree <- store <- refresh, lease, pool <- cache) <- cli.
 #
 # usage: tests/layering.sh [ROOT]        checks the tree; default: the one this script is in
 #        tests/layering.sh --self-test   checks that broken trees are found out
@@ -26,7 +26,7 @@ check() {
       if (path ~ /^src\/config\//) return 3
       if (path ~ /^src\/tree\//) return 4
       if (path ~ /^src\/store\//) return 5
-      if (path ~ /^src\/(refresh|lease)\//) return 6
+      if (path ~ /^src\/(refresh|lease|pool)\//) return 6
       if (path ~ /^src\/cache\.[ch]pp$/) return 7
       if (path ~ /^cli\//) return 8
       if (path ~ /^(tests|scripts)\//) return 9

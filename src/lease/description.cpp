@@ -99,13 +99,19 @@ void overwrite(int descriptor, std::size_t at, const std::string& field) {
 
 }  // namespace
 
+std::string Description::holds() const {
+  if (!key) return "cache";
+  if (replica == 0) return "key " + escaped(*key);
+  return fmt::format("replica {} of {}", replica, escaped(*key));
+}
+
 std::string Description::encode() const {
   std::string text(kFirstLine);
   text += end_field(ended) + expiry_field(expires) + holder_field(holder);
   text += fmt::format("owner={} {} {}\n", owner.pid, owner.start_ticks, owner.pid_namespace);
   text += fmt::format("since={}\nmode={}\n", text_of(since),
                       mode == lock::Mode::exclusive ? "exclusive" : "shared");
-  text += key ? "holds=key " + escaped(*key) + "\n" : "holds=cache\n";
+  text += "holds=" + holds() + "\n";
   text += "command=" + escaped(command) + "\n";
   return text;
 }
@@ -130,7 +136,16 @@ std::optional<Description> Description::decode(std::string_view text) {
   found.mode = field("mode") == "shared" ? lock::Mode::shared : lock::Mode::exclusive;
   const auto holds = value_of(text, "holds").value_or(std::string_view());
   constexpr std::string_view kKey = "key ";
+  constexpr std::string_view kReplica = "replica ";
+  constexpr std::string_view kOf = " of ";
   if (holds.starts_with(kKey)) found.key = unescaped(holds.substr(kKey.size()));
+  if (const auto of = holds.find(kOf);
+      holds.starts_with(kReplica) && of != std::string_view::npos) {
+    if (!read_number(holds.substr(kReplica.size(), of - kReplica.size()), found.replica)) {
+      return std::nullopt;
+    }
+    found.key = unescaped(holds.substr(of + kOf.size()));
+  }
   found.command = unescaped(value_of(text, "command").value_or(std::string_view()));
   return found;
 }

@@ -10,7 +10,7 @@
 //   owner=812 48213 4026531836 PID, start time in clock ticks, inode of the PID namespace
 //   since=1795277022000
 //   mode=exclusive
-//   holds=key user:123         or: cache
+//   holds=key user:123         or: cache, or: replica 3 of user:123
 //   command=bash deploy.sh
 //
 // The two fields that change keep their place and size, so that the holder overwrites
@@ -42,8 +42,11 @@ struct Description {
   WallTime since;
   lock::Mode mode = lock::Mode::exclusive;
   std::optional<std::string> key;  ///< nullopt: the whole cache
+  unsigned replica = 0;            ///< of the key's pool; 0: it is a lock
   std::string command;             ///< of the owner
 
+  /// "key user:123", "cache", "replica 3 of user:123"; escaped.
+  [[nodiscard]] std::string holds() const;
   [[nodiscard]] std::string encode() const;
   [[nodiscard]] static std::optional<Description> decode(std::string_view text);
 };

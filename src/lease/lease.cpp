@@ -131,22 +131,15 @@ Result<void> check_supported() {
               "use 'cachectl lock -- COMMAND'");
 }
 
-Result<Taken> take(const Root& root, lock::HeldLock held, const Key* key, const Owner& owner,
-                   std::chrono::nanoseconds duration, const Clock& clock) {
-  CACHECTL_TRY(check_supported());
-  if (owner.process().has_ended()) {
-    return fail(Errc::lease_lost, fmt::format("the owner, pid {}, ended before it got the lock",
-                                              owner.identity().pid));
-  }
-  held.leave_note(owner.identity(), owner.command());
-  Description description;
+namespace {
+
+/// Starts the holder of a lease that keeps `locks`.
+Result<Taken> hand_over(const Root& root, const lock::OuterLocks& locks, Description description,
+                        const Owner& owner, std::chrono::nanoseconds duration, const Clock& clock) {
   description.owner = owner.identity();
   description.command = owner.command();
   description.since = clock.now();
   description.expires = later(description.since, duration);
-  const auto locks = locks_of(held);
-  description.mode = locks.back().mode;
-  if (key != nullptr) description.key = key->bytes();
 
   CACHECTL_ASSIGN(const Id id, Id::fresh());
   CACHECTL_ASSIGN(const auto staging, root.writable(Root::kStaging));
@@ -167,14 +160,50 @@ Result<Taken> take(const Root& root, lock::HeldLock held, const Key* key, const 
   auto line = start_holder({id, locks, owner.process().descriptor(), listener->get(),
                             file.descriptor(), &leases, duration});
   if (!line) return give_up(std::move(line).error());
-  held.leave_to_children();
   return Taken(id, std::move(*line));
+}
+
+Result<void> check_alive(const Owner& owner) {
+  if (!owner.process().has_ended()) return {};
+  return fail(Errc::lease_lost,
+              fmt::format("the owner, pid {}, ended before it got the lock", owner.identity().pid));
+}
+
+}  // namespace
+
+Result<Taken> take(const Root& root, lock::HeldLock held, const Key* key, const Owner& owner,
+                   std::chrono::nanoseconds duration, const Clock& clock) {
+  CACHECTL_TRY(check_supported());
+  CACHECTL_TRY(check_alive(owner));
+  held.leave_note(owner.identity(), owner.command());
+  const auto locks = locks_of(held);
+  Description description;
+  description.mode = locks.back().mode;
+  if (key != nullptr) description.key = key->bytes();
+  auto taken = hand_over(root, locks, std::move(description), owner, duration, clock);
+  if (taken) held.leave_to_children();
+  return taken;
+}
+
+Result<Taken> take_replica(const Root& root, int descriptor, const Key& key, unsigned slot,
+                           const Owner& owner, std::chrono::nanoseconds duration,
+                           const Clock& clock) {
+  CACHECTL_TRY(check_alive(owner));
+  lock::OuterLock kept;
+  kept.descriptor = descriptor;
+  Description description;
+  description.key = key.bytes();
+  description.replica = slot;
+  return hand_over(root, {kept}, std::move(description), owner, duration, clock);
 }
 
 Result<Borrowed> borrow(const Root& root, const Id& id) {
   const auto nothing_written = [](Error error) {
     return fail(std::move(error).advising("nothing was written"));
   };
+  if (const auto lease = find(root, id); lease && *lease && (*lease)->description.replica != 0) {
+    return nothing_written({Errc::usage, 0, "lease " + id.text() + " is that of a replica", {}});
+  }
   auto answer = ask(root, id, {Request::Kind::descriptor, {}});
   if (!answer) return fail(std::move(answer).error());
   if (!*answer) return nothing_written(lost(root, id));

@@ -85,6 +85,11 @@ struct Borrowed {
                                  const Owner& owner, std::chrono::nanoseconds duration,
                                  const Clock& clock);
 
+/// Hands a replica to a holder: `descriptor` carries the lock of its slot.
+[[nodiscard]] Result<Taken> take_replica(const store::Root& root, int descriptor, const Key& key,
+                                         unsigned slot, const Owner& owner,
+                                         std::chrono::nanoseconds duration, const Clock& clock);
+
 [[nodiscard]] Result<Borrowed> borrow(const store::Root& root, const Id& id);
 
 /// When it returns, the lock is free, unless somebody has borrowed it.

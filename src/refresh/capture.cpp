@@ -217,7 +217,7 @@ Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sin
   command.environment.insert(command.environment.end(), hold.environment.begin(),
                              hold.environment.end());
   command.null_input = true;
-  command.output = output.write.get();
+  command.output = source.makes_tree ? errors.write.get() : output.write.get();
   command.error = errors.write.get();
   command.keep_open = hold.descriptors;
   command.die_with_parent = true;

@@ -21,6 +21,11 @@ namespace cachectl::refresh {
 struct Source {
   std::vector<std::string> argv;
   std::vector<std::string> environment;  ///< "NAME=value", added to ours
+  /// The value is the file or directory that it makes at $CACHECTL_OUTPUT. What it prints
+  /// is for people: its standard output goes where its standard error goes.
+  bool makes_tree = false;
+  /// The exit status by which it says that the value still holds, for another TTL.
+  std::optional<int> not_modified = std::nullopt;
 };
 
 /// Where the result goes. Descriptors are borrowed.

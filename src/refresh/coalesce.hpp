@@ -31,6 +31,7 @@
 #include "src/clock.hpp"
 #include "src/refresh/capture.hpp"
 #include "src/store/store.hpp"
+#include "src/store/trees.hpp"
 
 namespace cachectl::refresh {
 
@@ -56,7 +57,8 @@ struct RunPolicy {
   lock::Deadline deadline = lock::Deadline::never();
   OnTimeout on_timeout = OnTimeout::fail;
   lock::Durability durability = lock::Durability::full;
-  bool pass_signals = false;  ///< to the source; for programs that are nothing but this
+  store::Retention retention;  ///< of superseded trees
+  bool pass_signals = false;   ///< to the source; for programs that are nothing but this
 };
 
 enum class How {
@@ -70,6 +72,7 @@ struct RunResult {
   How how = How::hit;
   lock::ExitStatus status;
   store::Generation generation = 0;    ///< 0: not recorded
+  std::optional<store::Tree> tree;     ///< the value, if it is one; pinned
   int interrupted_by = 0;              ///< the signal that asked us to end, or 0
   std::optional<Error> not_stored;     ///< the source ran, but the cache failed to store
   std::optional<Error> not_passed_on;  ///< the sink did not get all
@@ -91,27 +94,42 @@ class Coalescer {
  private:
   struct Seen;
   struct Request;
-  [[nodiscard]] Result<std::optional<store::Entry>> usable(store::Lookup lookup) const;
+  struct Making;
+  struct Value;
+  [[nodiscard]] Result<std::optional<Value>> usable(store::Lookup lookup, store::Place from,
+                                                    const Source& source) const;
   [[nodiscard]] Result<Seen> look(const Key& key) const;
-  [[nodiscard]] Result<std::optional<store::Entry>> answer(const Request& request) const;
+  [[nodiscard]] Result<std::optional<Value>> answer(const Request& request) const;
+  [[nodiscard]] static RunResult replay(Value value, How how, const Sink& sink);
+  [[nodiscard]] Result<RunResult> run_cached(const Key& key, const Source& source,
+                                             const RunPolicy& policy, const Sink& sink,
+                                             bool& started) const;
   [[nodiscard]] Result<RunResult> ask(const Request& request) const;
   [[nodiscard]] Result<RunResult> lead(const Request& request, lock::HeldLock held) const;
   [[nodiscard]] Result<RunResult> timed_out(const Request& request) const;
   [[nodiscard]] Result<store::Generation> publish(const Request& request,
-                                                  store::RecordWriter& writer,
+                                                  store::RecordWriter& writer, Making& making,
                                                   const Captured& captured,
                                                   store::Generation generation) const;
+  [[nodiscard]] Result<Making> prepare_tree(const Request& request) const;
 
   const store::Root* root_;
   const Clock* clock_;
   const Warn* warn_;
 };
 
+/// Whether a source can be run though the cache failed in this way: it may be read and not
+/// written, it is full, or the system is out of something. Not where somebody is to look:
+/// a cache that is not safe, or of a later version.
+[[nodiscard]] bool can_do_without(const Error& error);
+
+/// Runs the source with no cache at all, because of `why`: told to `warn` where that is how
+/// things are meant to be (a cache that may only be read), else the result's not_stored.
+[[nodiscard]] Result<RunResult> run_without(const Source& source, const RunPolicy& policy,
+                                            const Sink& sink, Error why, const Warn& warn);
+
 /// Runs the source with no cache at all.
 [[nodiscard]] Result<RunResult> run_uncached(const Source& source, const RunPolicy& policy,
                                              const Sink& sink);
-
-/// Writes what an entry holds to the sink.
-[[nodiscard]] RunResult replay(const store::Entry& entry, How how, const Sink& sink);
 
 }  // namespace cachectl::refresh

@@ -32,7 +32,7 @@ Result<std::optional<lock::Fd>> open_to_read(const lock::Directory& root, const 
                                              Want want) {
   // O_NONBLOCK: a planted FIFO must not stop us.
   constexpr int kFlags = O_RDONLY | O_NONBLOCK;
-  if (want == Want::header) {
+  if (want != Want::value) {
     auto opened = root.open_if_exists(path, kFlags | O_NOATIME);
     if (opened || opened.error().system_error != EPERM) return opened;
   }
@@ -102,22 +102,23 @@ Result<void> Entry::write_to(int descriptor, Stream stream, std::string_view wha
 
 namespace {
 
-/// The end of a regular file that is written there: what we add can be cut off again.
-std::optional<off_t> revocable_end(int descriptor) {
+/// The end of a regular file that is written there: what we add can be cut off again. -1
+/// where it cannot.
+off_t revocable_end(int descriptor) {
   struct stat status {};
-  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) return -1;
   const off_t at = ::lseek(descriptor, 0, SEEK_CUR);
-  return at == status.st_size ? std::optional(at) : std::nullopt;
+  return at == status.st_size ? at : -1;
 }
 
 }  // namespace
 
 Result<void> Entry::write_verified(int descriptor, Stream stream, std::string_view what) {
-  const auto end = all_in_head() || verified_ ? std::nullopt : revocable_end(descriptor);
+  const off_t end = all_in_head() || verified_ ? -1 : revocable_end(descriptor);
   std::thread verifier;
   Result<void> verdict;
   try {
-    if (end) verifier = std::thread([&] { verdict = verify(); });
+    if (end >= 0) verifier = std::thread([&] { verdict = verify(); });
   } catch (const std::system_error&) {
     // No thread is to be had: one after the other.
   }
@@ -126,7 +127,7 @@ Result<void> Entry::write_verified(int descriptor, Stream stream, std::string_vi
   if (!verifier.joinable()) return written;
   verifier.join();
   if (verdict) return written;
-  if (::ftruncate(descriptor, *end) != 0 || ::lseek(descriptor, *end, SEEK_SET) < 0) {
+  if (::ftruncate(descriptor, end) != 0 || ::lseek(descriptor, end, SEEK_SET) < 0) {
     return fail(system_error("take a damaged value back from " + std::string(what)));
   }
   return verdict;
@@ -166,7 +167,7 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   CACHECTL_ASSIGN(const struct stat status, lock::status_of(file.get(), root.path_of(path)));
   if (!S_ISREG(status.st_mode)) return defect({Errc::corrupt, 0, "not a file", {}});
   const auto size = static_cast<std::uint64_t>(status.st_size);
-  const std::size_t first = want == Want::value ? kFirstRead : kLongestHead;
+  const std::size_t first = want == Want::header ? kLongestHead : kFirstRead;
   std::vector<std::byte> head(std::min<std::uint64_t>(size, first));
   CACHECTL_ASSIGN(const std::size_t got,
                   lock::read_full_at(file.get(), head, 0, root.path_of(path)));

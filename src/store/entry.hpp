@@ -27,7 +27,11 @@ enum class Stream { output, errors };
 struct Lookup;
 
 /// What the caller is after; decides how much the first read takes.
-enum class Want { value, header };
+enum class Want {
+  value,
+  header,  ///< and nothing else
+  look,    ///< the value, by somebody who does not use it
+};
 
 class Entry {
  public:
@@ -75,7 +79,7 @@ struct Lookup {
 
 /// Opens the record at `path` below `root`. With `expected`, a record of another key is
 /// a miss. Errors are I/O errors, and Errc::format for a version that we do not know.
-/// Asking for the header only does not count as use.
+/// Only wanting the value counts as use.
 [[nodiscard]] Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
                                          const Key* expected, Want want = Want::value);
 

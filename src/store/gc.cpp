@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "src/store/age_histogram.hpp"
 #include "src/store/scan.hpp"
@@ -30,6 +31,7 @@ class Collector {
          [this](const auto& directory, const auto& name) { attempt(directory, name); });
     each(Root::kLeases,
          [this](const auto& directory, const auto& name) { lease(directory, name); });
+    each(Root::kTrees, [this](const auto&, const auto& name) { trees(name); });
     AgeHistogram ages(now_);
     CACHECTL_TRY(over_entries([&](const auto& directory, const auto& name, const auto& status) {
       entry(directory, name, status, ages);
@@ -89,13 +91,46 @@ class Collector {
 
   void staged(const Directory& directory, const std::string& name) {
     const auto status = directory.status(name);
-    if (status && *status && !S_ISREG((*status)->st_mode)) return;  // none of ours
-    auto fate = lock::remove_if_abandoned(directory, name, policy_.dry_run == DryRun::yes);
+    if (status && *status && !S_ISREG((*status)->st_mode)) return;  // none of ours, or a tree
+    auto fate = lock::remove_if_abandoned(directory, name, policy_.dry_run == DryRun::yes,
+                                          [&] { return remove_staged_tree(directory, name); });
     if (!fate) return problem(std::move(fate).error());
     if (*fate == lock::StagedFate::alive) ++report_.busy;
     if (*fate == lock::StagedFate::removed && status && *status) {
       report_.staging.add(static_cast<std::uint64_t>((*status)->st_size));
     }
+  }
+
+  /// The generations of one key.
+  void trees(const std::string& name) {
+    KeyHash hash;
+    if (!KeyHash::parse(name, hash)) return;
+    std::optional<lock::HeldLock> held;
+    if (!lock_key(hash, held)) return;
+    const auto lookup =
+        open_record(root_.directory(), entry_name(hash).path(), nullptr, Want::header);
+    if (!lookup) return problem(lookup.error());
+    std::optional<Generation> current;
+    if (lookup->entry && lookup->entry->header().kind == Kind::tree) {
+      current = lookup->entry->header().tree_generation;
+    }
+    const auto pruned =
+        prune_trees(root_, hash, current, policy_.retention, now_, policy_.dry_run == DryRun::yes);
+    if (!pruned) return problem(pruned.error());
+    report_.trees.files += pruned->generations;
+    report_.trees.bytes += pruned->bytes;
+    report_.busy += pruned->busy;
+    tree_bytes_[hash.hex()] = pruned->kept_bytes;
+  }
+
+  /// What an entry takes with its trees.
+  [[nodiscard]] std::uint64_t size_of(const Directory& directory, const std::string& name,
+                                      const struct stat& status) const {
+    const auto size = static_cast<std::uint64_t>(status.st_size);
+    KeyHash hash;
+    if (tree_bytes_.empty() || !hash_of_entry(directory, name, hash)) return size;
+    const auto tree = tree_bytes_.find(hash.hex());
+    return tree == tree_bytes_.end() ? size : size + tree->second;
   }
 
   /// A lease file is locked while its lease lives, from before it has its name; its holder's
@@ -131,7 +166,7 @@ class Collector {
 
   void entry(const Directory& directory, const std::string& name, const struct stat& status,
              AgeHistogram& ages) {
-    const auto size = static_cast<std::uint64_t>(status.st_size);
+    const auto size = size_of(directory, name, status);
     if (wall_time(status.st_mtim) <= now_ && remove_if_spent(directory, name)) return;
     report_.kept.add(size);
     ages.add(wall_time(status.st_atim), size);
@@ -157,7 +192,11 @@ class Collector {
     if (!status || !*status) return false;
     const auto size = static_cast<std::uint64_t>((*status)->st_size);
     if (!useless(*lookup)) return false;
-    return remove_file(directory, name, size, lookup->defect ? report_.damaged : report_.expired);
+    if (!remove_file(directory, name, size, lookup->defect ? report_.damaged : report_.expired)) {
+      return false;
+    }
+    forget_tree(*lookup);
+    return true;
   }
 
   void evict(const Directory& directory, const std::string& name, const struct stat& status,
@@ -180,13 +219,24 @@ class Collector {
     if (!lookup) return problem(lookup.error());  // not ours to judge: a later version's
     // Counted already, and still there only because it was busy or this is a dry run.
     if (wall_time(status.st_mtim) <= now_ && useless(*lookup)) return;
-    const auto size = static_cast<std::uint64_t>(status.st_size);
+    const auto size = size_of(directory, name, status);
     if (!remove_file(directory, name, size, report_.evicted)) return;
+    forget_tree(*lookup);
     --report_.kept.files;
     report_.kept.bytes -= size;
     if (order > 0) return;
     excess_.files -= std::min<std::uint64_t>(excess_.files, 1);
     excess_.bytes -= std::min(excess_.bytes, size);
+  }
+
+  /// The tree of a record that was removed goes with the next clean-up after its retention.
+  void forget_tree(const Lookup& lookup) {
+    if (policy_.dry_run == DryRun::yes || !lookup.entry) return;
+    const auto& header = lookup.entry->header();
+    if (header.kind != Kind::tree) return;
+    auto done = supersede_tree(root_, KeyHash::of(lookup.entry->key()), lookup.entry->key(),
+                               header.tree_generation);
+    if (!done) problem(std::move(done).error());
   }
 
   /// Without it nothing is removed. A dry run removes nothing, so it needs none, and works
@@ -220,6 +270,7 @@ class Collector {
   WallTime now_;
   Excess excess_;
   GcReport report_;
+  std::unordered_map<std::string, std::uint64_t> tree_bytes_;  // by hash, of what is kept
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 //   entries/   records past their expiry and stale windows; damaged records among them.
 //              Each is looked at again under its key's lock before it goes; one whose
 //              key is locked is left for the next time.
+//   trees/     generations that were superseded a while ago and are not pinned, see trees.hpp
 //   entries/   with a limit: records by the time of their last use, the oldest first
 //
 // Safe beside everything: readers keep what they have open, writers hold their locks.
@@ -24,7 +25,7 @@
 #include <vector>
 
 #include "src/clock.hpp"
-#include "src/store/root.hpp"
+#include "src/store/trees.hpp"
 
 namespace cachectl::store {
 
@@ -36,6 +37,7 @@ struct GcPolicy {
   std::uint64_t max_entries = kUnlimited;
   lock::Deadline deadline = lock::Deadline::never();
   DryRun dry_run = DryRun::no;
+  Retention retention;  ///< of superseded trees
 };
 
 struct Tally {
@@ -54,6 +56,7 @@ struct GcReport {
   Tally attempts;
   Tally staging;
   Tally leases;                 ///< files and sockets of leases that have ended
+  Tally trees;                  ///< superseded generations
   Tally kept;                   ///< records that stay
   std::uint64_t busy = 0;       ///< would have gone, but somebody works on it
   bool complete = true;         ///< false: the deadline came first

@@ -45,6 +45,7 @@ constexpr Field<std::uint64_t> kErrorSize{88};
 constexpr Field<std::int32_t> kExitStatus{96};
 constexpr Field<std::uint32_t> kKind{100};
 constexpr Field<std::uint32_t> kKeySize{104};
+constexpr Field<std::uint64_t> kTreeGeneration{112};
 
 constexpr std::uint64_t kLargestPayload = std::uint64_t{1} << 60U;
 constexpr std::chrono::seconds kSlack{5};
@@ -97,6 +98,7 @@ std::array<std::byte, RecordHeader::kSize> encode(const RecordHeader& header,
   kExitStatus.put(bytes, header.exit_status);
   kKind.put(bytes, static_cast<std::uint32_t>(header.kind));
   kKeySize.put(bytes, static_cast<std::uint32_t>(key.size()));
+  kTreeGeneration.put(bytes, header.tree_generation);
   kHeaderChecksum.put(bytes, header_checksum(bytes, lock::bytes_of(key)));
   return bytes;
 }
@@ -123,8 +125,11 @@ Result<RecordHeader> decode_header(lock::Bytes head) {
   header.exit_status = kExitStatus.get(head);
   header.kind = static_cast<Kind>(kKind.get(head));
   header.key_size = kKeySize.get(head);
+  header.tree_generation = kTreeGeneration.get(head);
   // The checksum was right, so these were written; but not by a program of this version.
-  if (kHeaderSize.get(head) != RecordHeader::kSize || header.kind != Kind::bytes ||
+  if (kHeaderSize.get(head) != RecordHeader::kSize ||
+      (header.kind != Kind::bytes && header.kind != Kind::tree) ||
+      (header.kind == Kind::tree) != (header.tree_generation != 0) ||
       header.output_size > kLargestPayload || header.error_size > kLargestPayload) {
     return corrupt("header says what no record says");
   }

@@ -17,9 +17,11 @@
 //       80    8  size of the output (standard output of the source, or the value set)
 //       88    8  size of the errors (standard error of the source)
 //       96    4  exit status of the source
-//      100    4  kind: 0 bytes
+//      100    4  kind: 0 bytes, 1 tree
 //      104    4  size of the key
-//      108   20  zero
+//      108    4  zero
+//      112    8  the generation in trees/ that is the value; 0 where kind is bytes
+//      120    8  zero
 //      128       key, output, errors; and there the file ends
 //
 // Magic, version, header size, header checksum and key size lie there in every version
@@ -52,7 +54,10 @@ namespace cachectl::store {
 /// Numbers that only go up, also over a deletion: see next_generation.
 using Generation = std::uint64_t;
 
-enum class Kind : std::uint32_t { bytes = 0 };
+enum class Kind : std::uint32_t {
+  bytes = 0,  ///< the output in the record
+  tree = 1,   ///< a file or directory in trees/
+};
 
 struct RecordHeader {
   static constexpr std::size_t kSize = 128;
@@ -72,6 +77,8 @@ struct RecordHeader {
   std::int32_t exit_status = 0;
   Kind kind = Kind::bytes;
   std::uint32_t key_size = 0;
+  /// An older one than `generation` where the source has said "not modified" since.
+  Generation tree_generation = 0;
 
   [[nodiscard]] std::uint64_t payload_offset() const { return kSize + key_size; }
   [[nodiscard]] std::uint64_t file_size() const {

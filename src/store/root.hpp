@@ -56,6 +56,8 @@ class Root {
   static constexpr const char* kAttempts = "attempts";
   static constexpr const char* kLeases = "leases";
   static constexpr const char* kStaging = "tmp";
+  static constexpr const char* kTrees = "trees";
+  static constexpr const char* kLinks = "links";
   static constexpr const char* kLockFile = "cache.lock";
 
  private:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "src/store/trees.hpp"
+
 namespace cachectl::store {
 
 Result<Lookup> find(const Root& root, const Key& key, Want want) {
@@ -13,11 +15,12 @@ Result<Lookup> find_attempt(const Root& root, const Key& key, Want want) {
                      want);
 }
 
-Result<Generation> newest_generation(const Root& root, const Key& key) {
+Result<Newest> newest(const Root& root, const Key& key) {
   CACHECTL_ASSIGN(const auto record, find(root, key, Want::header));
   CACHECTL_ASSIGN(const auto attempt, find_attempt(root, key, Want::header));
-  return std::max(record.entry ? record.entry->header().generation : 0,
-                  attempt.entry ? attempt.entry->header().generation : 0);
+  return Newest{std::max(record.entry ? record.entry->header().generation : 0,
+                         attempt.entry ? attempt.entry->header().generation : 0),
+                record.entry ? record.entry->header().tree_generation : 0};
 }
 
 lock::Slot slot_of(const KeyHash& hash) { return lock::Slot::of(hash.low); }
@@ -38,8 +41,14 @@ Result<bool> remove(const Root& root, const KeyHash& hash, lock::Durability dura
   auto directory = root.directory().open_below(name.directory);
   if (!directory && directory.error().system_error == ENOENT) return false;
   if (!directory) return fail(std::move(directory).error());
+  // What cannot be read is removed all the same.
+  const auto last = open_record(root.directory(), name.path(), nullptr, Want::header);
   CACHECTL_ASSIGN(const bool removed, directory->unlink(name.file));
   if (removed && durability == lock::Durability::full) CACHECTL_TRY(directory->sync());
+  if (removed && last && last->entry && last->entry->header().kind == Kind::tree) {
+    CACHECTL_TRY(
+        supersede_tree(root, hash, last->entry->key(), last->entry->header().tree_generation));
+  }
   return removed;
 }
 

@@ -18,8 +18,12 @@ namespace cachectl::store {
 [[nodiscard]] Result<Lookup> find_attempt(const Root& root, const Key& key,
                                           Want want = Want::value);
 
-/// The generation of the newest of both; 0: there is neither.
-[[nodiscard]] Result<Generation> newest_generation(const Root& root, const Key& key);
+/// What a new record of a key follows.
+struct Newest {
+  Generation generation = 0;  ///< of the newest of record and attempt; 0: there is neither
+  Generation tree = 0;        ///< the generation in trees/ that the record names; 0: none
+};
+[[nodiscard]] Result<Newest> newest(const Root& root, const Key& key);
 
 /// The lock that serializes the writers of a key.
 [[nodiscard]] lock::Slot slot_of(const KeyHash& hash);

@@ -201,19 +201,25 @@ TEST_CASE("lock: beside a held key other keys can be deleted from within") {
   CHECK(sandbox.run({"ls"}).output.empty());
 }
 
-TEST_CASE("lock: a daemon left behind by a command that ended does not hold it") {
-  const Sandbox sandbox;
-  CHECK(sandbox.run({"lock", "--", "sh", "-c", "sleep 60 > /dev/null 2>&1 & echo $!"}).status == 0);
-  CHECK(try_lock(sandbox, {}) == 0);
-}
-
-TEST_CASE("lock: a command inside whose lock has ended writes nothing") {
+TEST_CASE("lock: what a command leaves behind keeps the lock, as with flock, and works under it") {
   const Sandbox sandbox;
   const auto outcome = run(sandbox.shell(
-      "\"$cachectl\" lock -- sh -c '(while [ ! -e ../ended ]; do sleep 0.02; done; "
-      "\"$cachectl\" set a b; echo $? > ../status) & '\n"
-      "touch ../ended; while [ ! -s ../status ]; do sleep 0.02; done; cat ../status"));
+      "mkfifo go; \"$cachectl\" lock -- sh -c '(read line < go; \"$cachectl\" set a b; echo $? > "
+      "../status; \"$cachectl\" run --key c -- echo d >> ../status) > /dev/null 2>&1 &'; echo $?\n"
+      "\"$cachectl\" lock --try -- echo free; echo $?\n"
+      "echo > go; \"$cachectl\" lock -- cat ../status"));
+  CHECK(outcome.output == "0\n1\n0\nd\n");
+  CHECK(sandbox.run({"get", "a"}).output == "b");
+}
+
+TEST_CASE("lock: a command whose lock is not held any more writes nothing") {
+  const Sandbox sandbox;
+  REQUIRE(sandbox.run({"set", "kept", "v"}).status == 0);
+  // The descriptor is open, and the lock that it is said to carry is not there.
+  const auto outcome = run(sandbox.shell(
+      "exec 9<>$CACHECTL_ROOT/cache.lock; CACHECTL_LOCK=9:0:0:x \"$cachectl\" set a b; echo $?"));
   CHECK(outcome.output == "125\n");
+  CHECK(is_one_message(outcome.errors));
   CHECK(sandbox.run({"get", "a"}).status == 1);
 }
 

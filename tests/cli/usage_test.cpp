@@ -50,7 +50,7 @@ TEST_CASE("usage: a missing argument is refused by every command that needs one"
   check_refused(sandbox.run({"run", "--ttl", "1h", "--"}), 2, "no command");
   check_refused(sandbox.run({"lock"}), 2, "no command");
   check_refused(sandbox.run({"delete", "a", "--all"}), 2, "too much");
-  check_refused(sandbox.run({"set", "k", "v", "--file", "f"}), 2, "both");
+  check_refused(sandbox.run({"set", "k", "v", "--file", "f"}), 2, "more than one");
 }
 
 TEST_CASE("usage: a bad duration, size or choice is refused and says what to write") {
@@ -155,8 +155,9 @@ TEST_CASE("usage: reading makes no cache") {
 
 TEST_CASE("usage: every command explains itself on standard output") {
   const Sandbox sandbox;
-  for (const char* command : {"run", "get", "set", "delete", "ls", "show", "lock", "acquire",
-                              "release", "lease", "gc", "config", "version", "help"}) {
+  for (const char* command :
+       {"run", "get", "set", "delete", "ls", "show", "path", "refresh", "pool", "verify", "lock",
+        "acquire", "release", "lease", "gc", "config", "version", "help"}) {
     const auto outcome = sandbox.run({command, "--help"});
     INFO(command);
     CHECK(outcome.status == 0);

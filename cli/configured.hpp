@@ -1,0 +1,36 @@
+// Configured entries: what [entries.NAME] says, as a source and a policy.
+#pragma once
+
+#include <string>
+
+#include "cli/session.hpp"
+#include "src/refresh/coalesce.hpp"
+
+namespace cachectl::cli {
+
+struct Configured {
+  const config::EntrySettings* entry;
+  refresh::Source source;
+  refresh::RunPolicy policy;
+};
+
+/// nullopt: the configuration says nothing of how to make this key's value.
+[[nodiscard]] Result<std::optional<Configured>> find_configured(Session& session, const Key& key);
+
+/// The tree of a key: a fresh one, or one that its configured source makes now. Its other
+/// output goes to standard error. `status` is not 0 where the source failed; nullopt with
+/// status 0: a miss, and nothing says how to make it.
+struct TreeOrStatus {
+  std::optional<store::Tree> tree;
+  int status = 0;
+};
+[[nodiscard]] Result<TreeOrStatus> tree_of(Session& session, const Key& key);
+
+/// What a run came to: the status of the source, or 125 and a message where the value was
+/// not stored. Ends the process by the signal that interrupted it.
+[[nodiscard]] Result<int> conclude(Session& session, const refresh::RunResult& result,
+                                   std::string_view command);
+
+[[nodiscard]] store::Retention retention(const config::Settings& settings);
+
+}  // namespace cachectl::cli

@@ -1,0 +1,445 @@
+#include "src/pool/pool.hpp"
+
+#include <fcntl.h>
+#include <time.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "lock/retry.hpp"
+#include "src/pool/queue.hpp"
+#include "src/store/scan.hpp"
+#include "src/tree/remove.hpp"
+#include "src/tree/update.hpp"
+
+namespace cachectl::pool {
+
+namespace {
+
+using lock::Directory;
+
+constexpr const char* kPools = "pools";
+constexpr const char* kLockFile = "pool.lock";
+constexpr const char* kValue = "value";
+constexpr const char* kManifest = "manifest";
+constexpr const char* kSnapshot = "snapshot";
+constexpr const char* kUpper = "upper";
+constexpr const char* kWork = "work";
+constexpr std::chrono::milliseconds kLookAgain{3};
+
+lock::Range byte_of(unsigned number) { return {number, 1}; }
+
+std::string place_of(const KeyHash& hash) { return std::string(kPools) + "/" + hash.hex(); }
+
+std::optional<unsigned> parse_number(std::string_view text) {
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || text.starts_with('0') ||
+      number < 1 || number > kMost) {
+    return std::nullopt;
+  }
+  return number;
+}
+
+Result<void> write_file(const Directory& directory, const char* name, std::string_view text,
+                        mode_t mode) {
+  CACHECTL_ASSIGN([[maybe_unused]] const bool old, directory.unlink(name));
+  CACHECTL_ASSIGN(const auto file, directory.open_file(name, O_WRONLY | O_CREAT | O_EXCL, mode));
+  return lock::write_all(file.get(), lock::bytes_of(text), directory.path_of(name));
+}
+
+/// The text of a file; nullopt: there is none.
+Result<std::optional<std::string>> read_file(const Directory& directory, const char* name) {
+  CACHECTL_ASSIGN(const auto file, directory.open_if_exists(name, O_RDONLY | O_NONBLOCK));
+  if (!file) return std::optional<std::string>();
+  const auto path = directory.path_of(name);
+  CACHECTL_ASSIGN(const struct stat status, lock::status_of(file->get(), path));
+  std::string text(static_cast<std::size_t>(std::max<off_t>(status.st_size, 0)), '\0');
+  CACHECTL_ASSIGN(
+      const std::size_t got,
+      lock::read_full_at(file->get(), std::as_writable_bytes(std::span(text)), 0, path));
+  text.resize(got);
+  return std::optional(std::move(text));
+}
+
+/// What the replica was filled with; nullopt: not known, or damaged.
+Result<std::optional<tree::Filled>> read_filled(const Directory& directory) {
+  CACHECTL_ASSIGN(const auto manifest_text, read_file(directory, kManifest));
+  CACHECTL_ASSIGN(const auto snapshot_text, read_file(directory, kSnapshot));
+  if (!manifest_text || !snapshot_text) return std::optional<tree::Filled>();
+  auto manifest = tree::decode_manifest(*manifest_text, directory.path_of(kManifest));
+  auto snapshot = tree::decode_snapshot(*snapshot_text, directory.path_of(kSnapshot));
+  if (!manifest || !snapshot) return std::optional<tree::Filled>();
+  return std::optional(tree::Filled{std::move(*manifest), std::move(*snapshot)});
+}
+
+/// Whether anything is in a directory; one that is not there has nothing.
+Result<bool> is_empty(const Directory& directory, const char* name) {
+  auto inside = directory.open_below(name);
+  if (!inside) {
+    if (inside.error().system_error == ENOENT) return true;
+    return fail(std::move(inside).error());
+  }
+  CACHECTL_ASSIGN(const bool all, store::each_name(*inside, [](const Directory&, const auto&) {
+                    return Result<bool>(false);
+                  }));
+  return all;
+}
+
+/// Whether the replica is not as it was filled.
+Result<bool> is_changed(const Directory& directory, const ReplicaState& state) {
+  if (state.way == Way::overlay) {
+    CACHECTL_ASSIGN(const bool empty, is_empty(directory, kUpper));
+    return !empty;
+  }
+  CACHECTL_ASSIGN(const auto filled, read_filled(directory));
+  if (!filled) return true;
+  CACHECTL_ASSIGN(const auto changed, tree::changed_since(directory, kValue, filled->snapshot));
+  return !changed.empty();
+}
+
+Way way_of(tree::Method method) {
+  switch (method) {
+    case tree::Method::reflink:
+      return Way::reflink;
+    case tree::Method::hard_link:
+      return Way::hard_link;
+    case tree::Method::copy:
+      break;
+  }
+  return Way::copy;
+}
+
+tree::CopyOptions copy_options(const Options& options) {
+  tree::CopyOptions result;
+  result.progress = options.progress;
+  if (options.way == Way::reflink) result.methods = {tree::Method::reflink};
+  if (options.way == Way::hard_link) result.methods = {tree::Method::hard_link};
+  if (options.way == Way::copy) result.methods = {tree::Method::copy};
+  return result;
+}
+
+}  // namespace
+
+std::string_view name_of(Condition condition) {
+  switch (condition) {
+    case Condition::empty:
+      return "empty";
+    case Condition::free:
+      return "free";
+    case Condition::dirty:
+      return "dirty";
+    case Condition::broken:
+      return "broken";
+    case Condition::leased:
+      return "leased";
+  }
+  return "";
+}
+
+Result<Pool> Pool::open(const store::Root& root, const KeyHash& hash, Options options) {
+  if (!lock::backend.ranges || !lock::backend.inheritable) {
+    return fail(Errc::unsupported, "this build has no pools: its lock backend (" +
+                                       std::string(lock::backend.name) +
+                                       ") locks whole files for one process");
+  }
+  CACHECTL_ASSIGN(auto directory, root.writable(place_of(hash)));
+  return Pool(root, hash, std::move(directory), std::move(options));
+}
+
+Result<std::optional<Pool>> Pool::find(const store::Root& root, const KeyHash& hash,
+                                       Options options) {
+  auto directory = root.directory().open_below(place_of(hash));
+  if (!directory && directory.error().system_error == ENOENT) return std::optional<Pool>();
+  if (!directory) return fail(std::move(directory).error());
+  return std::optional(Pool(root, hash, std::move(*directory), std::move(options)));
+}
+
+Result<lock::FileLock> Pool::open_lock() const {
+  auto file = directory_.open_file(kLockFile, O_RDWR);
+  if (!file && file.error().system_error == ENOENT) {
+    file = directory_.open_file(kLockFile, O_RDWR | O_CREAT, root_->file_mode());
+    if (file && lock::retry([&] { return ::fchmod(file->get(), root_->file_mode()); }) != 0 &&
+        errno != EPERM) {
+      return fail(system_error("chmod " + directory_.path_of(kLockFile)));
+    }
+  }
+  if (!file) return fail(std::move(file).error());
+  return lock::FileLock(std::move(*file), directory_.path_of(kLockFile));
+}
+
+Result<std::optional<Slot>> Pool::hold(unsigned number, const lock::Deadline& deadline) const {
+  CACHECTL_ASSIGN(auto file, open_lock());
+  CACHECTL_ASSIGN(const bool held, file.lock(byte_of(number), lock::Mode::exclusive, deadline));
+  if (!held) return std::optional<Slot>();
+  CACHECTL_ASSIGN(auto opened,
+                  directory_.ensure_below(std::to_string(number), root_->directory_mode(), false));
+  auto directory = std::make_unique<Directory>(std::move(opened));
+  CACHECTL_ASSIGN(auto state, read_state(*directory));
+  // What cannot be read may be anything.
+  ReplicaState unknown;
+  unknown.status = Status::filling;
+  CACHECTL_ASSIGN(const auto value, directory->status(kValue));
+  if (!state && !value) unknown.status = Status::empty;
+  return std::optional(Slot(number, std::move(file), std::move(directory),
+                            std::move(state).value_or(std::move(unknown))));
+}
+
+Result<std::optional<Slot>> Pool::try_take(unsigned number) const {
+  return hold(number, lock::Deadline::immediately());
+}
+
+Result<std::optional<Slot>> Pool::try_any(store::Generation wanted, bool overlay) const {
+  struct Candidate {
+    unsigned number;
+    unsigned rank;  // the least first
+    store::Generation generation;
+  };
+  std::vector<Candidate> candidates;
+  for (unsigned number = 1; number <= options_.most; ++number) {
+    auto directory = directory_.open_below(std::to_string(number));
+    if (!directory && directory.error().system_error != ENOENT) {
+      return fail(std::move(directory).error());
+    }
+    std::optional<ReplicaState> state;
+    if (directory) {
+      CACHECTL_ASSIGN(state, read_state(*directory));
+    }
+    // A hint only: what counts is looked at again under the lock.
+    unsigned rank = 3;
+    const bool usable =
+        state && state->status == Status::ready && (overlay || state->way != Way::overlay);
+    if (usable) rank = state->generation == wanted ? 0 : 1;
+    if (state && !usable) rank = 4;  // to be filled anew, and something to remove first
+    candidates.push_back({number, rank, usable ? state->generation : 0});
+  }
+  std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
+    return a.rank != b.rank ? a.rank < b.rank : a.generation > b.generation;
+  });
+  for (const auto& candidate : candidates) {
+    CACHECTL_ASSIGN(auto slot, try_take(candidate.number));
+    if (slot) return slot;
+  }
+  return std::optional<Slot>();
+}
+
+Result<std::optional<Slot>> Pool::take(store::Generation wanted, bool overlay,
+                                       const lock::Deadline& deadline,
+                                       std::string_view owner) const {
+  CACHECTL_ASSIGN(auto file, open_lock());
+  CACHECTL_ASSIGN(const bool waiting, somebody_waits(file.descriptor()));
+  std::optional<Slot> slot;
+  if (!waiting) {
+    CACHECTL_ASSIGN(slot, try_any(wanted, overlay));
+  }
+  if (!slot && !deadline.is_immediate()) {
+    CACHECTL_ASSIGN(auto ticket, Ticket::draw(std::move(file)));
+    CACHECTL_ASSIGN(const bool first, ticket.wait_until_first(deadline));
+    while (first && !slot && !deadline.passed()) {
+      CACHECTL_ASSIGN(slot, try_any(wanted, overlay));
+      if (slot) break;
+      const timespec pause{0, std::chrono::nanoseconds(kLookAgain).count()};
+      ::nanosleep(&pause, nullptr);
+    }
+  }
+  if (slot) CACHECTL_TRY(note_owner(*slot, "", owner));
+  return slot;
+}
+
+Result<void> Pool::note(Slot& slot) const {
+  return write_state(*slot.directory_, slot.state_, root_->file_mode());
+}
+
+Result<void> Pool::note_owner(Slot& slot, std::string_view lease, std::string_view owner) const {
+  slot.state_.leased = true;
+  slot.state_.lease = lease;
+  slot.state_.owner = owner;
+  slot.state_.since = SystemClock().now();
+  return note(slot);
+}
+
+Result<void> Pool::give_back(Slot& slot) const {
+  slot.state_.leased = false;
+  slot.state_.lease.clear();
+  slot.state_.owner.clear();
+  slot.state_.since = SystemClock().now();
+  return note(slot);
+}
+
+Result<void> Pool::clear(Slot& slot) const {
+  slot.state_.status = Status::filling;
+  CACHECTL_TRY(note(slot));
+  for (const char* name : {kValue, kUpper, kWork}) {
+    CACHECTL_TRY(tree::remove_tree(*slot.directory_, name));
+  }
+  for (const char* name : {kManifest, kSnapshot}) {
+    CACHECTL_ASSIGN([[maybe_unused]] const bool was, slot.directory_->unlink(name));
+  }
+  slot.state_.status = Status::empty;
+  slot.state_.generation = 0;
+  slot.state_.why.clear();
+  return note(slot);
+}
+
+Result<void> Pool::fill(Slot& slot, const store::Tree& primary, const tree::Manifest& manifest,
+                        const std::string& why) const {
+  CACHECTL_TRY(clear(slot));
+  slot.state_.status = Status::filling;
+  slot.state_.boot = boot_id();
+  CACHECTL_TRY(note(slot));
+  CACHECTL_ASSIGN(const auto made,
+                  tree::copy_tree(primary.directory(), store::StagedTree::kValue, manifest,
+                                  *slot.directory_, kValue, copy_options(options_)));
+  CACHECTL_ASSIGN(const auto snapshot, tree::take_snapshot(*slot.directory_, kValue));
+  CACHECTL_TRY(write_file(*slot.directory_, kManifest, tree::encode(manifest), root_->file_mode()));
+  CACHECTL_TRY(write_file(*slot.directory_, kSnapshot, tree::encode(snapshot), root_->file_mode()));
+  slot.state_.status = Status::ready;
+  slot.state_.generation = primary.generation();
+  slot.state_.way = way_of(made.method);
+  slot.state_.why = why;
+  if (!made.why_not.empty()) slot.state_.why += (why.empty() ? "" : "; ") + made.why_not;
+  return note(slot);
+}
+
+Result<void> Pool::update(Slot& slot, const store::Tree& primary,
+                          const tree::Manifest& manifest) const {
+  CACHECTL_ASSIGN(const auto filled, read_filled(*slot.directory_));
+  if (!filled) return fill(slot, primary, manifest, slot.state_.why);
+  slot.state_.status = Status::filling;
+  CACHECTL_TRY(note(slot));
+  CACHECTL_ASSIGN(const auto done,
+                  tree::update_tree(*slot.directory_, kValue, *filled, primary.directory(),
+                                    store::StagedTree::kValue, manifest, copy_options(options_)));
+  CACHECTL_TRY(write_file(*slot.directory_, kManifest, tree::encode(manifest), root_->file_mode()));
+  CACHECTL_TRY(
+      write_file(*slot.directory_, kSnapshot, tree::encode(done.snapshot), root_->file_mode()));
+  slot.state_.status = Status::ready;
+  slot.state_.generation = primary.generation();
+  return note(slot);
+}
+
+Result<void> Pool::prepare(Slot& slot, const store::Tree& primary, const std::string& why) const {
+  const auto& state = slot.state_;
+  const bool known = state.status == Status::ready && state.boot == boot_id() &&
+                     state.way != Way::overlay && (!options_.way || *options_.way == state.way);
+  const bool current = known && state.generation == primary.generation();
+  if (current && options_.reset == Reset::no) return {};
+  if (current && options_.reset == Reset::dirty) {
+    CACHECTL_ASSIGN(const bool changed, is_changed(*slot.directory_, state));
+    if (!changed) return {};
+  }
+  CACHECTL_ASSIGN(const auto manifest, primary.manifest());
+  // Hard links share their files with the generation: what was changed is to be made anew.
+  const bool anew = !known || options_.reset == Reset::always || state.way == Way::hard_link;
+  return anew ? fill(slot, primary, manifest, why) : update(slot, primary, manifest);
+}
+
+Result<void> Pool::prepare_overlay(Slot& slot, const store::Tree& primary) const {
+  const auto& state = slot.state_;
+  const bool known = state.status == Status::ready && state.boot == boot_id() &&
+                     state.way == Way::overlay && state.generation == primary.generation();
+  if (known && options_.reset == Reset::no) return {};
+  if (known && options_.reset == Reset::dirty) {
+    CACHECTL_ASSIGN(const bool changed, is_changed(*slot.directory_, state));
+    if (!changed) return {};
+  }
+  CACHECTL_TRY(clear(slot));
+  slot.state_.status = Status::filling;
+  slot.state_.boot = boot_id();
+  CACHECTL_TRY(note(slot));
+  for (const char* name : {kValue, kUpper, kWork}) {
+    CACHECTL_ASSIGN(const auto made,
+                    slot.directory_->ensure_below(name, root_->directory_mode(), false));
+  }
+  slot.state_.status = Status::ready;
+  slot.state_.generation = primary.generation();
+  slot.state_.way = Way::overlay;
+  return note(slot);
+}
+
+Result<bool> Pool::drain(const lock::Deadline& deadline) const {
+  CACHECTL_ASSIGN(auto file, open_lock());
+  CACHECTL_ASSIGN(auto ticket, Ticket::draw(std::move(file)));
+  CACHECTL_ASSIGN(const bool first, ticket.wait_until_first(deadline));
+  if (!first) return false;
+  std::vector<Slot> held;
+  for (unsigned number = 1; number <= kMost; ++number) {
+    CACHECTL_ASSIGN(const auto there, directory_.status(std::to_string(number)));
+    if (!there) continue;
+    CACHECTL_ASSIGN(auto slot, hold(number, deadline));
+    if (!slot) return false;
+    CACHECTL_TRY(clear(*slot));
+    held.push_back(std::move(*slot));
+  }
+  return true;
+}
+
+Result<bool> Pool::is_held(unsigned number, int file) const {
+  struct flock what {};
+  what.l_type = F_WRLCK;
+  what.l_whence = SEEK_SET;
+  what.l_start = static_cast<off_t>(number);
+  what.l_len = 1;
+  if (lock::retry([&] { return ::fcntl(file, F_OFD_GETLK, &what); }) != 0) {
+    return fail(system_error("look at the locks of " + directory_.path_of(kLockFile)));
+  }
+  return what.l_type != F_UNLCK;
+}
+
+Result<Condition> Pool::condition_of(unsigned number, const ReplicaState& state, int file) const {
+  CACHECTL_ASSIGN(const bool held, is_held(number, file));
+  if (held) return Condition::leased;
+  if (state.status == Status::empty) return Condition::empty;
+  if (state.status == Status::filling || state.boot != boot_id()) return Condition::broken;
+  CACHECTL_ASSIGN(const auto directory, directory_.open_below(std::to_string(number)));
+  const auto changed = is_changed(directory, state);
+  // Taken, changed or removed while we looked.
+  if (!changed) return Condition::dirty;
+  return *changed ? Condition::dirty : Condition::free;
+}
+
+Result<std::vector<SlotInfo>> Pool::list() const {
+  std::vector<SlotInfo> slots;
+  CACHECTL_ASSIGN(const auto file, directory_.open_if_exists(kLockFile, O_RDONLY));
+  if (!file) return slots;
+  for (unsigned number = 1; number <= kMost; ++number) {
+    auto directory = directory_.open_below(std::to_string(number));
+    if (!directory && directory.error().system_error == ENOENT) continue;
+    if (!directory) return fail(std::move(directory).error());
+    CACHECTL_ASSIGN(auto state, read_state(*directory));
+    SlotInfo info;
+    info.number = number;
+    info.path = directory->path_of(kValue);
+    info.state = std::move(state).value_or(ReplicaState{});
+    CACHECTL_ASSIGN(info.condition, condition_of(number, info.state, file->get()));
+    slots.push_back(std::move(info));
+  }
+  return slots;
+}
+
+Result<std::optional<SlotInfo>> Pool::locate(const store::Root& root, const std::string& path) {
+  std::optional<SlotInfo> nowhere;
+  std::string_view rest(path);
+  const auto prefix = root.path() + "/" + kPools + "/";
+  if (!rest.starts_with(prefix)) return nowhere;
+  rest.remove_prefix(prefix.size());
+  const auto slash = rest.find('/');
+  KeyHash hash;
+  if (slash == std::string_view::npos || !KeyHash::parse(rest.substr(0, slash), hash)) {
+    return nowhere;
+  }
+  rest.remove_prefix(slash + 1);
+  const auto number = parse_number(rest.substr(0, rest.find('/')));
+  if (!number) return nowhere;
+  auto directory = root.directory().open_below(place_of(hash) + "/" + std::to_string(*number));
+  if (!directory && directory.error().system_error == ENOENT) return nowhere;
+  if (!directory) return fail(std::move(directory).error());
+  CACHECTL_ASSIGN(auto state, read_state(*directory));
+  SlotInfo info;
+  info.number = *number;
+  info.path = directory->path_of(kValue);
+  info.state = std::move(state).value_or(ReplicaState{});
+  return std::optional(std::move(info));
+}
+
+}  // namespace cachectl::pool

@@ -1,0 +1,297 @@
+// Replicas: pool exec, checkout, checkin, list, resize, reset, drain.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include <catch2/catch.hpp>
+
+#include "tests/cli/support.hpp"
+
+namespace cachectl::test {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+Outcome sh(const Sandbox& sandbox, const std::string& script) { return run(sandbox.shell(script)); }
+
+void configure(const Sandbox& sandbox, const std::string& text) {
+  std::ofstream(sandbox.file("work/cachectl.toml")) << text;
+}
+
+/// A cache with the directory value k of two files, and a pool of `most`.
+void fill(const Sandbox& sandbox, unsigned most, const std::string& more = "") {
+  configure(sandbox, "[entries.k.pool]\nsize = 0\nmax = " + std::to_string(most) + "\n" + more);
+  REQUIRE(sh(sandbox, "mkdir -p in/d; echo 1 > in/x; echo 2 > in/d/y; $cachectl set k --dir in")
+              .status == 0);
+}
+
+}  // namespace
+
+TEST_CASE("pool: exec gives a command a copy of its own, by overlay and by copying") {
+  for (const char* way : {"auto", "copy", "reflink", "overlay"}) {
+    CAPTURE(way);
+    const Sandbox sandbox;
+    fill(sandbox, 2, "copy = \"" + std::string(way) + "\"\n");
+    const auto outcome =
+        sh(sandbox,
+           "$cachectl pool exec k -- sh -c 'cd $CACHECTL_REPLICA && cat x d/y && echo 3 > x && rm "
+           "d/y && touch new && ls -A'; echo $?; cat \"$($cachectl path k)/x\"");
+    if (std::string(way) == "reflink" && outcome.output == "125\n1\n") continue;  // ext4
+    if (std::string(way) == "overlay" && outcome.output == "125\n1\n") {
+      WARN("overlays cannot be mounted here");
+      continue;
+    }
+    CHECK(outcome.errors.empty());
+    CHECK(outcome.output == "1\n2\nd\nnew\nx\n0\n1\n");
+    // The next one finds it like new.
+    CHECK(sh(sandbox, "$cachectl pool exec k -- sh -c 'cd $CACHECTL_REPLICA && cat x d/y; ls -A'")
+              .output == "1\n2\nd\nx\n");
+  }
+}
+
+TEST_CASE("pool: exec returns the status of the command, and gives the replica back") {
+  const Sandbox sandbox;
+  fill(sandbox, 1);
+  CHECK(sandbox.run({"pool", "exec", "k", "--", "sh", "-c", "exit 7"}).status == 7);
+  CHECK(sandbox.run({"pool", "exec", "k", "--", "nowhere-to-be-found"}).status == 127);
+  const auto listed = sandbox.run({"pool", "list", "k"});
+  CHECK(listed.status == 0);
+  CHECK(listed.output.find(" 1  free ") != std::string::npos);
+}
+
+TEST_CASE("pool: a replica is brought up to date when it is taken, and only what differs") {
+  const Sandbox sandbox;
+  fill(sandbox, 1, "copy = \"copy\"\n");
+  const auto inode = [&] {
+    return sh(sandbox,
+              "$cachectl pool exec k -- sh -c 'stat -c %i $CACHECTL_REPLICA/x; cat "
+              "$CACHECTL_REPLICA/d/y'")
+        .output;
+  };
+  const auto before = inode();
+  REQUIRE(sh(sandbox, "echo 22 > in/d/y; $cachectl set k --dir in").status == 0);
+  const auto after = inode();
+  CHECK(lines_of(before).at(1) == "2");
+  CHECK(lines_of(after).at(1) == "22");
+  CHECK(lines_of(before).at(0) == lines_of(after).at(0));  // x was left alone
+}
+
+TEST_CASE("pool: the value itself is made only when it has expired and somebody asks, once") {
+  const Sandbox sandbox;
+  configure(sandbox,
+            "[entries.k]\nkind = \"tree\"\nttl = \"1h\"\nshell = true\n"
+            "source = 'echo ran >> ../log; sleep 0.3; mkdir $CACHECTL_OUTPUT; echo $$ > "
+            "$CACHECTL_OUTPUT/x'\n[entries.k.pool]\nmax = 4\n");
+  const auto outcome = sh(sandbox,
+                          "for i in $(seq 12); do $cachectl pool exec k -- sh -c 'cat "
+                          "$CACHECTL_REPLICA/x' & done | sort | uniq -c");
+  CHECK(lines_of(outcome.output).size() == 1);
+  CHECK(outcome.output.find(" 12 ") != std::string::npos);
+  CHECK(content_of(sandbox.file("log")) == "ran\n");
+}
+
+TEST_CASE("pool: whoever finds none waits in order, and names the holders when he gives up") {
+  const Sandbox sandbox;
+  fill(sandbox, 1);
+  const auto outcome =
+      sh(sandbox,
+         "mkfifo go; $cachectl pool exec k -- sh -c 'read line < go; echo first >> ../order' &\n"
+         "until $cachectl pool list k | grep -q leased; do sleep 0.01; done\n"
+         "$cachectl pool exec k --timeout 100ms -- true 2>err; echo $?; cat err\n"
+         "for i in 2 3 4 5; do\n"
+         "  $cachectl pool exec k -- sh -c \"echo $i >> ../order; sleep 0.05\" & sleep 0.1\n"
+         "done; echo > go; wait; cat ../order");
+  const auto lines = lines_of(outcome.output);
+  REQUIRE(lines.size() == 7);
+  CHECK(lines.at(0) == "124");
+  CHECK(lines.at(1).find("sh -c") != std::string::npos);
+  CHECK(lines.at(1).find("pool.max") != std::string::npos);
+  CHECK(std::vector<std::string>(lines.begin() + 2, lines.end()) ==
+        std::vector<std::string>{"first", "2", "3", "4", "5"});
+}
+
+TEST_CASE("pool: when only the wrapper is killed, the replica stays its command's") {
+  const Sandbox sandbox;
+  fill(sandbox, 1);
+  const auto outcome = sh(sandbox,
+                          "mkfifo ready go\n"
+                          "$cachectl pool exec k -- sh -c 'echo mine > $CACHECTL_REPLICA/x; echo > "
+                          "ready; read line < go; cat "
+                          "$CACHECTL_REPLICA/x > ../seen' & wrapper=$!\n"
+                          "read line < ready; kill -9 $wrapper\n"
+                          "$cachectl pool exec k --timeout 100ms -- true 2>/dev/null; echo $?\n"
+                          "echo > go; $cachectl pool exec k -- cat ../seen");
+  CHECK(outcome.output == "124\nmine\n");
+}
+
+TEST_CASE("pool: a replica whose filling was cut off is filled anew") {
+  const Sandbox sandbox;
+  fill(sandbox, 1, "copy = \"copy\"\n");
+  const auto path =
+      lines_of(sh(sandbox, "$cachectl pool exec k -- sh -c 'echo $CACHECTL_REPLICA'").output).at(0);
+  REQUIRE(sh(sandbox, "sed -i 's/status=ready/status=filling/' " + path +
+                          "/../state; truncate -s 2048 " + path + "/../state; rm " + path + "/x")
+              .status == 0);
+  CHECK(sandbox.run({"pool", "list", "k"}).output.find("broken") != std::string::npos);
+  CHECK(sh(sandbox, "$cachectl pool exec k -- sh -c 'cat $CACHECTL_REPLICA/x'").output == "1\n");
+  // One that its user deleted, too.
+  REQUIRE(sh(sandbox, "rm -r " + path).status == 0);
+  CHECK(sh(sandbox, "$cachectl pool exec k -- sh -c 'cat $CACHECTL_REPLICA/x'").output == "1\n");
+  REQUIRE(sh(sandbox, "rm -r $(dirname " + path + ")").status == 0);
+  CHECK(sh(sandbox, "$cachectl pool exec k -- sh -c 'cat $CACHECTL_REPLICA/x'").output == "1\n");
+}
+
+TEST_CASE("pool: reset says whether the next owner sees what the last one changed") {
+  const auto second = [](const std::string& reset) {
+    const Sandbox sandbox;
+    fill(sandbox, 1, "copy = \"copy\"\nreset = \"" + reset + "\"\n");
+    REQUIRE(sandbox
+                .run({"pool", "exec", "k", "--", "sh", "-c",
+                      "echo mine > $CACHECTL_REPLICA/x; stat -c '%i %z' "
+                      "$CACHECTL_REPLICA/d/y > ../stamp"})
+                .status == 0);
+    // d/y was left alone by its user; is it by the reset?
+    return sh(sandbox,
+              "$cachectl pool exec k -- sh -c 'cat $CACHECTL_REPLICA/x; stat -c \"%i %z\" "
+              "$CACHECTL_REPLICA/d/y | cmp -s - ../stamp && echo same'")
+        .output;
+  };
+  CHECK(second("never") == "mine\nsame\n");
+  CHECK(second("dirty") == "1\nsame\n");
+  CHECK(second("always") == "1\n");
+}
+
+TEST_CASE("pool: resize makes and removes idle replicas, reset mends them, drain waits for all") {
+  const Sandbox sandbox;
+  fill(sandbox, 4, "copy = \"copy\"\n");
+  const auto states = [&] {
+    return sh(sandbox, "$cachectl pool list k | awk '{print $2}' | tr '\\n' ' '").output;
+  };
+  CHECK(sandbox.run({"pool", "resize", "k", "3"}).status == 0);
+  CHECK(states() == "free free free ");
+  CHECK(sandbox.run({"pool", "resize", "k", "1"}).status == 0);
+  CHECK(states() == "free empty empty ");
+  CHECK(sandbox.run({"pool", "resize", "k", "none"}).status == 2);
+  REQUIRE(
+      sandbox.run({"pool", "exec", "k", "--", "sh", "-c", "echo 9 > $CACHECTL_REPLICA/x"}).status ==
+      0);
+  CHECK(states() == "dirty empty empty ");
+  CHECK(sandbox.run({"pool", "reset", "k"}).status == 0);
+  CHECK(states() == "free empty empty ");
+  const auto outcome = sh(sandbox,
+                          "mkfifo go; $cachectl pool exec k -- cat go > /dev/null &\n"
+                          "until $cachectl pool list k | grep -q leased; do sleep 0.01; done\n"
+                          "$cachectl pool drain k --timeout 100ms 2>/dev/null; echo $?\n"
+                          "echo > go; $cachectl pool drain k; echo $?");
+  CHECK(outcome.output == "124\n0\n");
+  CHECK(states() == "empty empty empty ");
+}
+
+TEST_CASE("pool: what cannot be is said in one line") {
+  const Sandbox sandbox;
+  const auto is_mistake = [&](std::vector<std::string> arguments, int status) {
+    arguments.insert(arguments.begin(), "pool");
+    const auto outcome = sandbox.run(arguments);
+    CAPTURE(outcome.errors);
+    CHECK(outcome.status == status);
+    CHECK(is_one_message(outcome.errors));
+  };
+  is_mistake({"exec", "missing", "--", "true"}, 2);
+  is_mistake({"exec", "missing"}, 2);
+  is_mistake({"exce", "k"}, 2);
+  is_mistake({"exec"}, 2);
+  REQUIRE(sandbox.run({"set", "bytes", "x"}).status == 0);
+  is_mistake({"exec", "bytes", "--", "true"}, 2);
+  CHECK(sandbox.run({"pool", "list", "missing"}).status == 1);
+  CHECK(sandbox.run({"pool", "drain", "missing"}).status == 0);
+}
+
+TEST_CASE("pool: checkout lends a replica to the shell until it is checked in") {
+  const Sandbox sandbox;
+  fill(sandbox, 2, "copy = \"copy\"\n");
+  const auto outcome = sh(sandbox,
+                          "a=$($cachectl pool checkout k); b=$($cachectl pool checkout k)\n"
+                          "test $a != $b && echo mine > $a/x && cat $b/x\n"
+                          "$cachectl pool checkout k --timeout 50ms 2>/dev/null; echo $?\n"
+                          "$cachectl pool checkin $a; echo $?; $cachectl pool checkin $a 2>err; "
+                          "echo $?; wc -l < err\n"
+                          "test $($cachectl pool checkout k) = $a && cat $a/x\n"
+                          "$cachectl pool list k | grep -c leased");
+  CHECK(outcome.output == "1\n124\n0\n1\n1\n1\n2\n");
+  CHECK(outcome.errors.empty());
+  // The shell has ended without checking in.
+  CHECK(
+      sh(sandbox, "until ! $cachectl pool list k | grep -q leased; do sleep 0.01; done; echo free")
+          .output == "free\n");
+}
+
+TEST_CASE("pool: a replica is free at once when its shell is killed, in every shell") {
+  for (const char* shell : {"dash", "bash", "busybox sh", "zsh"}) {
+    const Sandbox sandbox;
+    fill(sandbox, 1, "copy = \"copy\"\n");
+    if (sh(sandbox, std::string(shell) + " -c true").status != 0) {
+      WARN(shell << " is not installed");
+      continue;
+    }
+    CAPTURE(shell);
+    const auto outcome =
+        sh(sandbox,
+           "mkfifo ready; " + std::string(shell) +
+               " -ec 'dir=$($cachectl pool checkout k); echo $dir > ready; sleep 60; :' & "
+               "owner=$!\n"
+               "read dir < ready; echo x > $dir/x\n"
+               "$cachectl pool checkout k --timeout 50ms 2>/dev/null; echo $?\n"
+               "kill -9 $owner; test \"$($cachectl pool checkout k --timeout 10s)\" = \"$dir\" && "
+               "cat $dir/x");
+    CHECK(outcome.output == "124\n1\n");
+  }
+}
+
+TEST_CASE("pool: checkin --publish makes the replica the value, and the lease must live") {
+  const Sandbox sandbox;
+  fill(sandbox, 1, "copy = \"copy\"\n");
+  const auto outcome =
+      sh(sandbox,
+         "a=$($cachectl pool checkout k); echo new > $a/new; rm $a/x\n"
+         "$cachectl pool checkin $a --publish; echo $?\n"
+         "ls $($cachectl path k); $cachectl verify k && echo intact\n"
+         "$cachectl pool exec k -- sh -c 'ls $CACHECTL_REPLICA'\n"
+         "echo more > $a/more; $cachectl pool checkin $a --publish 2>/dev/null; echo $?\n"
+         "ls $($cachectl path k)");
+  CHECK(outcome.output == "0\nd\nnew\nintact\nd\nnew\n1\nd\nnew\n");
+  CHECK(sandbox.run({"pool", "checkin", "/etc"}).status == 2);
+  CHECK(sandbox.run({"pool", "checkin"}).status == 2);
+}
+
+TEST_CASE("pool: the lease of a replica is listed, and gives no right to write") {
+  const Sandbox sandbox;
+  fill(sandbox, 1, "copy = \"copy\"\n");
+  const auto outcome =
+      sh(sandbox,
+         "a=$($cachectl pool checkout k --lease 1h); id=$($cachectl lease list | cut -f1)\n"
+         "$cachectl lease list | grep -c 'replica 1 of k'; $cachectl set k v --lease $id 2>err; "
+         "echo $?; grep -c replica err; $cachectl release $id; $cachectl pool list k | grep -c "
+         "leased");
+  CHECK(outcome.output == "1\n2\n1\n0\n");
+}
+
+TEST_CASE("pool: never two owners of a replica, whoever is killed") {
+  const Sandbox sandbox;
+  fill(sandbox, 3);
+  // Each owner writes its mark and finds it again.
+  const auto outcome =
+      sh(sandbox,
+         "job() { $cachectl pool exec k --timeout 60s -- sh -c '\n"
+         "    cd $CACHECTL_REPLICA && test ! -e mark || echo TWO; echo $$ > mark; sleep 0.02\n"
+         "    test $(cat mark) = $$ || echo TWO; rm mark'; }\n"
+         "victim() { $cachectl pool exec k -- sh -c 'exec sleep 60' & v=$!; sleep 0.0$(($1 % 7))\n"
+         "  kill -9 $v; pkill -9 -P $v; }\n"
+         "for i in $(seq 40); do job & if test $(($i % 4)) = 0; then victim $i & fi; done\n"
+         "wait 2>/dev/null; $cachectl pool drain k --timeout 5s; echo $?");
+  CHECK(outcome.output.find("TWO") == std::string::npos);
+}
+
+}  // namespace cachectl::test
