@@ -183,6 +183,22 @@ TEST_CASE("set: under a lease that is released or expires meanwhile it keeps the
   CHECK(is_free(sandbox, "k"));
 }
 
+TEST_CASE("lock: under a lease, what it started keeps the lock after its death and the lease's") {
+  const Sandbox sandbox;
+  const auto id = acquire(sandbox, {"k"});
+  const auto gate = sandbox.file("gate");
+  Running wrapper(
+      sandbox.cachectl({"lock", "--key", "k", "--lease", id, "--", "sh", "-c",
+                        "echo held; while [ ! -e " + gate + " ]; do sleep 0.02; done"}));
+  REQUIRE(wait_until([&] { return wrapper.output() == "held\n"; }));
+  wrapper.send(SIGKILL);
+  CHECK(wrapper.wait().status == 128 + SIGKILL);
+  CHECK(sandbox.run({"release", id}).status == 0);
+  CHECK_FALSE(is_free(sandbox, "k"));
+  write_file(gate, "");
+  CHECK(becomes_free(sandbox, "k"));
+}
+
 TEST_CASE("acquire: a lease that was taken inside a lock keeps that lock as well") {
   const Sandbox sandbox;
   const auto outcome = run(

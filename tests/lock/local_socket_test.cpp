@@ -97,6 +97,24 @@ TEST_CASE("local socket: a link or a file in its place is refused") {
   }
 }
 
+TEST_CASE("local socket: another user is not trusted") {
+  if (::geteuid() != 0) {
+    WARN("only root can be another user: not tested");
+    return;
+  }
+  Forked child([](const Link& link) {
+    if (::seteuid(65534) != 0) return 1;
+    const auto ends = socket_pair();  // it remembers who made it
+    if (!ends || ::seteuid(0) != 0) return 1;
+    const auto own = socket_pair();
+    link.say(is_peer_trusted(ends->first.get())         ? "trusted"
+             : own && is_peer_trusted(own->first.get()) ? "right"
+                                                        : "own refused");
+    return 0;
+  });
+  CHECK(child.hear() == "right");
+}
+
 TEST_CASE("local socket: a process keeps the descriptors that it names and no others") {
   Forked child([&](const Link& link) {
     const int kept = ::dup(STDIN_FILENO);
