@@ -55,7 +55,12 @@ class Holder {
   }
 
  private:
-  enum Watched : std::size_t { kOwner, kSignals, kAcquirer, kListener, kFixed };
+  // Places in watched_; the clients follow.
+  static constexpr std::size_t kOwner = 0;
+  static constexpr std::size_t kSignals = 1;
+  static constexpr std::size_t kAcquirer = 2;
+  static constexpr std::size_t kListener = 3;
+  static constexpr std::size_t kFixed = 4;
 
   void wait() {
     watched_.clear();
