@@ -28,7 +28,7 @@ Result<std::optional<Configured>> find_configured(Session& session, const Key& k
 }
 
 Result<TreeOrStatus> tree_of(Session& session, const Key& key) {
-  CACHECTL_ASSIGN(const Cache* cache, session.cache());
+  CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
   CACHECTL_ASSIGN(auto found, cache->tree(key));
   if (found) return TreeOrStatus{std::move(found), kDone};
   CACHECTL_ASSIGN(const auto configured, find_configured(session, key));

@@ -33,7 +33,12 @@ class Gc final : public Command {
     policy.deadline = lock::Deadline::after(settings->gc_time_limit);
     policy.retention = retention(*settings);
     policy.dry_run = dry_run_ ? store::DryRun::yes : store::DryRun::no;
-    CACHECTL_ASSIGN(const auto report, cache->collect(policy));
+    Cache::IdleReplicas idle;
+    for (const auto& [key, entry] : settings->entries) {
+      CACHECTL_ASSIGN(const Key named, Key::from(key));
+      idle[named.hash().hex()] = static_cast<unsigned>(entry.pool_size);
+    }
+    CACHECTL_ASSIGN(const auto report, cache->collect(policy, idle));
     CACHECTL_TRY(session.print(json_ ? as_json(report) : as_text(report)));
     int status = kDone;
     for (const auto& problem : report.problems) {
@@ -56,6 +61,7 @@ class Gc final : public Command {
       {"staging", "abandoned temporary files", &store::GcReport::staging},
       {"leases", "left-overs of leases", &store::GcReport::leases},
       {"trees", "superseded trees", &store::GcReport::trees},
+      {"replicas", "idle replicas", &store::GcReport::replicas},
   };
 
   [[nodiscard]] std::string as_json(const store::GcReport& report) const {
@@ -80,8 +86,10 @@ class Gc final : public Command {
     for (const auto& row : kRows) {
       const auto& tally = report.*row.tally;
       if (tally.files == 0) continue;
-      text += fmt::format("{} {} {} ({})\n", dry_run_ ? "would remove" : "removed", tally.files,
-                          row.text, config::format_size(tally.bytes));
+      const bool sized = row.tally != &store::GcReport::replicas;
+      text +=
+          fmt::format("{} {} {}{}\n", dry_run_ ? "would remove" : "removed", tally.files, row.text,
+                      sized ? " (" + config::format_size(tally.bytes) + ")" : std::string());
     }
     text += fmt::format("{} {} entries ({})\n", dry_run_ ? "would keep" : "kept", report.kept.files,
                         config::format_size(report.kept.bytes));

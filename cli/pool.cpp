@@ -16,6 +16,7 @@
 #include "lock/child.hpp"
 #include "src/config/duration.hpp"
 #include "src/config/nearest.hpp"
+#include "src/config/size.hpp"
 #include "src/pool/overlay.hpp"
 
 namespace cachectl::cli {
@@ -49,6 +50,37 @@ std::optional<pool::Way> way_of(config::PoolCopy copy) {
   }
   return std::nullopt;
 }
+
+/// One line on a terminal, from the second second on.
+class ProgressLine {
+ public:
+  ~ProgressLine() {
+    if (shown_) say("\r\x1b[K");
+  }
+  ProgressLine() = default;
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+
+  void operator()(const tree::Progress& done) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - start_ < std::chrono::seconds(1) || now - last_ < std::chrono::milliseconds(200)) {
+      return;
+    }
+    last_ = now;
+    shown_ = true;
+    say(fmt::format("\rcopying the replica: {} files, {}\x1b[K", done.files,
+                    config::format_size(done.bytes)));
+  }
+
+ private:
+  static void say(const std::string& text) {
+    [[maybe_unused]] const auto told =
+        lock::write_all(STDERR_FILENO, lock::bytes_of(text), "standard error");
+  }
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point last_;
+  bool shown_ = false;
+};
 
 class PoolCommand final : public Command {
  public:
@@ -120,6 +152,11 @@ class PoolCommand final : public Command {
     options.most = static_cast<unsigned>(entry.pool_max);
     options.reset = reset_of(entry.pool_reset);
     options.way = way_of(entry.pool_copy);
+    if (is_terminal(STDERR_FILENO)) {
+      options.progress = [line = std::make_shared<ProgressLine>()](const tree::Progress& done) {
+        (*line)(done);
+      };
+    }
     return options;
   }
 
@@ -134,7 +171,7 @@ class PoolCommand final : public Command {
     CACHECTL_ASSIGN(Key key, this->key());
     CACHECTL_ASSIGN(const auto* settings, session.settings());
     CACHECTL_ASSIGN(auto chosen, options(session, key));
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
     CACHECTL_ASSIGN(const auto found, cache->inspect(key));
     store::Generation wanted = 0;
     if (found.entry) wanted = found.entry->header().tree_generation;
@@ -239,7 +276,7 @@ class PoolCommand final : public Command {
       return fail(Errc::usage, "an overlay is seen by one command only", "use cachectl pool exec");
     }
     CACHECTL_TRY(held.pool.prepare(held.slot, held.primary));
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
     CACHECTL_ASSIGN(const auto lease, cache->lend(held.key, held.slot, owner, duration));
     CACHECTL_TRY(held.pool.note_owner(held.slot, lease.id().text(), who));
     CACHECTL_TRY(session.print(held.slot.path() + "\n"));
@@ -248,7 +285,7 @@ class PoolCommand final : public Command {
   }
 
   Result<int> checkin(Session& session) {
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
     CACHECTL_ASSIGN(const auto lent, cache->find_replica(name_));
     if (!lent) {
       return fail(Errc::usage, "'" + escaped(name_) + "' is no replica of this cache",
@@ -290,7 +327,7 @@ class PoolCommand final : public Command {
 
   Result<int> list(Session& session) {
     CACHECTL_ASSIGN(const auto key, this->key());
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
     CACHECTL_ASSIGN(auto chosen, options(session, key));
     CACHECTL_ASSIGN(const auto pool, cache->find_pool(key, std::move(chosen)));
     if (!pool) return kNo;
@@ -332,16 +369,11 @@ class PoolCommand final : public Command {
                   fmt::format("give one from 0 to {}", pool::kMost));
     }
     CACHECTL_ASSIGN(const auto key, this->key());
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
     CACHECTL_ASSIGN(auto chosen, options(session, key));
     chosen.reset = pool::Reset::dirty;
     CACHECTL_ASSIGN(const auto pool, cache->pool(key, std::move(chosen)));
-    CACHECTL_ASSIGN(const auto slots, pool.list());
-    for (const auto& known : slots) {
-      if (known.number <= wanted || known.condition == pool::Condition::leased) continue;
-      CACHECTL_ASSIGN(auto slot, pool.try_take(known.number));
-      if (slot) CACHECTL_TRY(pool.clear(*slot));
-    }
+    CACHECTL_TRY(pool.trim(wanted, false));
     if (wanted == 0) return kDone;
     CACHECTL_ASSIGN(const auto primary, tree_of(session, key));
     if (!primary.tree) return primary.status != kDone ? primary.status : kNo;
@@ -354,7 +386,7 @@ class PoolCommand final : public Command {
 
   Result<int> reset(Session& session) {
     CACHECTL_ASSIGN(const auto key, this->key());
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
     CACHECTL_ASSIGN(auto chosen, options(session, key));
     if (chosen.reset == pool::Reset::no) chosen.reset = pool::Reset::dirty;
     CACHECTL_ASSIGN(const auto pool, cache->find_pool(key, std::move(chosen)));
@@ -378,7 +410,7 @@ class PoolCommand final : public Command {
   Result<int> drain(Session& session) {
     CACHECTL_ASSIGN(const auto key, this->key());
     CACHECTL_ASSIGN(const auto* settings, session.settings());
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
     CACHECTL_ASSIGN(auto chosen, options(session, key));
     CACHECTL_ASSIGN(const auto pool, cache->find_pool(key, std::move(chosen)));
     if (!pool) return kDone;

@@ -15,6 +15,7 @@ class Refresh final : public Command {
     definition.positionals("NAME", names_, "Keys whose source is configured", true);
     define_timeout(definition);
     define_durability(definition);
+    lease_.define(definition);
     definition.footer(
         "Runs the sources of [entries.NAME], whether their values are fresh or not, and stores\n"
         "what they make. All who ask while a source runs share that one run. The exit status\n"
@@ -31,7 +32,7 @@ class Refresh final : public Command {
             Errc::config, "no source is configured for '" + key.printable() + "'",
             "add [entries." + key.printable() + "] with a source; see cachectl config path");
       }
-      CACHECTL_ASSIGN(const Cache* cache, session.cache());
+      CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
       configured->policy.force = true;
       CACHECTL_ASSIGN(const auto result,
                       cache->run(key, configured->source, configured->policy, {-1, STDERR_FILENO}));
@@ -43,6 +44,7 @@ class Refresh final : public Command {
 
  private:
   std::vector<std::string> names_;
+  LeaseOption lease_;
 };
 
 }  // namespace

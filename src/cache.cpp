@@ -428,10 +428,39 @@ Result<std::vector<lease::Lease>> Cache::leases() const {
   return lease::list(*root);
 }
 
-Result<store::GcReport> Cache::collect(const store::GcPolicy& policy) const {
+Result<store::GcReport> Cache::collect(const store::GcPolicy& policy,
+                                       const IdleReplicas& idle) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return store::GcReport{};
-  return store::collect(*root, clock(), policy);
+  CACHECTL_ASSIGN(auto report, store::collect(*root, clock(), policy));
+  if (report.complete) trim_pools(*root, policy, idle, report);
+  return report;
+}
+
+void Cache::trim_pools(const store::Root& root, const store::GcPolicy& policy,
+                       const IdleReplicas& idle, store::GcReport& report) const {
+  const auto pools = root.directory().open_below(pool::Pool::kPools);
+  if (!pools) return;
+  const auto trim = [&](const std::string& name) -> Result<void> {
+    KeyHash hash;
+    if (!KeyHash::parse(name, hash)) return {};
+    CACHECTL_ASSIGN(const auto pool, pool::Pool::find(root, hash, {}));
+    if (!pool) return {};
+    CACHECTL_ASSIGN(const auto record,
+                    store::open_record(root.directory(), store::entry_name(hash).path(), nullptr,
+                                       store::Want::header));
+    const auto most = idle.find(name);
+    if (record.entry && most == idle.end()) return {};
+    CACHECTL_ASSIGN(const unsigned removed, pool->trim(record.entry ? most->second : 0,
+                                                       policy.dry_run == store::DryRun::yes));
+    report.replicas.files += removed;
+    return {};
+  };
+  const auto walked = store::each_name(*pools, [&](const auto&, const std::string& name) {
+    if (auto trimmed = trim(name); !trimmed) report.problems.push_back(trimmed.error());
+    return Result<bool>(!policy.deadline.passed());
+  });
+  if (!walked) report.problems.push_back(walked.error());
 }
 
 }  // namespace cachectl

@@ -21,6 +21,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -156,8 +157,13 @@ class Cache {
   /// Calls `row` for each record, in no order; damaged ones are told to `warn`.
   [[nodiscard]] Result<void> list(const std::function<void(const Listed&)>& row) const;
 
-  /// Nothing to do where there is no directory.
-  [[nodiscard]] Result<store::GcReport> collect(const store::GcPolicy& policy) const;
+  /// How many idle replicas a pool may keep, by the hexadecimal hash of its key.
+  using IdleReplicas = std::map<std::string, unsigned, std::less<>>;
+
+  /// Nothing to do where there is no directory. Idle replicas go above the number that is
+  /// given for their key, and all of them where nothing is stored under it any more.
+  [[nodiscard]] Result<store::GcReport> collect(const store::GcPolicy& policy,
+                                                const IdleReplicas& idle = {}) const;
 
   [[nodiscard]] const std::string& path() const;
   [[nodiscard]] const Clock& clock() const;
@@ -168,6 +174,8 @@ class Cache {
   explicit Cache(std::shared_ptr<State> state) : state_(std::move(state)) {}
   [[nodiscard]] Result<const store::Root*> ensure_root() const;
   [[nodiscard]] Result<std::optional<store::Entry>> find_fresh(const Key& key) const;
+  void trim_pools(const store::Root& root, const store::GcPolicy& policy, const IdleReplicas& idle,
+                  store::GcReport& report) const;
   [[nodiscard]] Result<bool> whole(Result<void> verdict) const;
   [[nodiscard]] Result<std::optional<store::Generation>> publish(
       store::RecordWriter writer, const store::Root& root, const Key& key, const SetPolicy& policy,

@@ -126,7 +126,7 @@ Result<void> check_entries(const Settings& settings) {
     if (entry.pool_max < 1 || entry.pool_max > 64) {
       return blamed("pool.max", "pool.max is not between 1 and 64", "");
     }
-    if (entry.pool_size > entry.pool_max) {
+    if (entry.pool_size > entry.pool_max && entry.given.contains("pool.size")) {
       return blamed("pool.size", "pool.size is more than pool.max", "");
     }
   }

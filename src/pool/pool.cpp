@@ -18,7 +18,6 @@ namespace {
 
 using lock::Directory;
 
-constexpr const char* kPools = "pools";
 constexpr const char* kLockFile = "pool.lock";
 constexpr const char* kValue = "value";
 constexpr const char* kManifest = "manifest";
@@ -29,7 +28,7 @@ constexpr std::chrono::milliseconds kLookAgain{3};
 
 lock::Range byte_of(unsigned number) { return {number, 1}; }
 
-std::string place_of(const KeyHash& hash) { return std::string(kPools) + "/" + hash.hex(); }
+std::string place_of(const KeyHash& hash) { return std::string(Pool::kPools) + "/" + hash.hex(); }
 
 std::optional<unsigned> parse_number(std::string_view text) {
   unsigned number = 0;
@@ -374,6 +373,19 @@ Result<bool> Pool::drain(const lock::Deadline& deadline) const {
   return true;
 }
 
+Result<unsigned> Pool::trim(unsigned most, bool dry_run) const {
+  unsigned removed = 0;
+  for (unsigned number = most + 1; number <= kMost; ++number) {
+    CACHECTL_ASSIGN(const auto there, directory_.status(std::to_string(number)));
+    if (!there) continue;
+    CACHECTL_ASSIGN(auto slot, try_take(number));
+    if (!slot || slot->state_.status == Status::empty) continue;
+    if (!dry_run) CACHECTL_TRY(clear(*slot));
+    ++removed;
+  }
+  return removed;
+}
+
 Result<bool> Pool::is_held(unsigned number, int file) const {
   struct flock what {};
   what.l_type = F_WRLCK;
@@ -420,7 +432,7 @@ Result<std::vector<SlotInfo>> Pool::list() const {
 Result<std::optional<SlotInfo>> Pool::locate(const store::Root& root, const std::string& path) {
   std::optional<SlotInfo> nowhere;
   std::string_view rest(path);
-  const auto prefix = root.path() + "/" + kPools + "/";
+  const auto prefix = root.path() + "/" + Pool::kPools + "/";
   if (!rest.starts_with(prefix)) return nowhere;
   rest.remove_prefix(prefix.size());
   const auto slash = rest.find('/');

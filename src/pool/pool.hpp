@@ -90,6 +90,8 @@ class Slot {
 
 class Pool {
  public:
+  static constexpr const char* kPools = "pools";
+
   /// Makes its directory where it is missing. `root` must outlive it.
   [[nodiscard]] static Result<Pool> open(const store::Root& root, const KeyHash& hash,
                                          Options options);
@@ -125,6 +127,9 @@ class Pool {
   /// Waits for all replicas and removes them; whoever wants one meanwhile waits. False: the
   /// deadline passed.
   [[nodiscard]] Result<bool> drain(const lock::Deadline& deadline) const;
+
+  /// Removes idle replicas in slots above `most`, also broken ones; returns how many.
+  [[nodiscard]] Result<unsigned> trim(unsigned most, bool dry_run) const;
 
   /// All slots that have a directory, by number. Looks for changes in free replicas.
   [[nodiscard]] Result<std::vector<SlotInfo>> list() const;

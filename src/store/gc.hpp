@@ -57,6 +57,7 @@ struct GcReport {
   Tally staging;
   Tally leases;                 ///< files and sockets of leases that have ended
   Tally trees;                  ///< superseded generations
+  Tally replicas;               ///< idle ones of pools; their size is not known
   Tally kept;                   ///< records that stay
   std::uint64_t busy = 0;       ///< would have gone, but somebody works on it
   bool complete = true;         ///< false: the deadline came first

@@ -77,10 +77,14 @@ Result<bool> looks_unfinished(const Directory& directory) {
 enum class Completeness { complete, unfinished };
 
 Result<Completeness> check_format(const Directory& directory) {
-  CACHECTL_ASSIGN(const auto file, directory.open_if_exists("format", O_RDONLY | O_NONBLOCK));
+  CACHECTL_ASSIGN(auto file, directory.open_if_exists("format", O_RDONLY | O_NONBLOCK));
   if (!file) {
     CACHECTL_ASSIGN(const bool unfinished, looks_unfinished(directory));
     if (unfinished) return Completeness::unfinished;
+    // Somebody may have completed it, and made more in it, between the two looks.
+    CACHECTL_ASSIGN(file, directory.open_if_exists("format", O_RDONLY | O_NONBLOCK));
+  }
+  if (!file) {
     return fail(Errc::refused, directory.path() + ": is not a cache and not empty; refused",
                 "name an empty or a new directory");
   }

@@ -294,4 +294,28 @@ TEST_CASE("pool: never two owners of a replica, whoever is killed") {
   CHECK(outcome.output.find("TWO") == std::string::npos);
 }
 
+TEST_CASE("pool: gc removes idle replicas beyond the size, and all when the value is gone") {
+  const Sandbox sandbox;
+  fill(sandbox, 4, "copy = \"copy\"\n");
+  REQUIRE(sh(sandbox, "sed -i 's/size = 0/size = 2/' cachectl.toml").status == 0);
+  REQUIRE(sandbox.run({"pool", "resize", "k", "4"}).status == 0);
+  const auto states = [&] {
+    return sh(sandbox, "$cachectl pool list k | awk '{print $2}' | tr '\\n' ' '").output;
+  };
+  const auto held =
+      sh(sandbox,
+         "mkfifo go; for i in 1 2 3; do $cachectl pool exec k -- sh -c 'read x < go' & "
+         "done; until test $($cachectl pool list k | grep -c leased) = 3; do sleep 0.01; "
+         "done\n"
+         "$cachectl gc -n | grep replicas; $cachectl gc | grep replicas; $cachectl pool "
+         "list k | grep -c leased\n"
+         "for i in 1 2 3; do echo > go; done; wait");
+  CHECK(held.output == "would remove 1 idle replicas\nremoved 1 idle replicas\n3\n");
+  CHECK(sandbox.run({"gc"}).status == 0);
+  CHECK(states() == "free free empty empty ");
+  CHECK(sandbox.run({"delete", "k"}).status == 0);
+  CHECK(sandbox.run({"gc"}).status == 0);
+  CHECK(states() == "empty empty empty empty ");
+}
+
 }  // namespace cachectl::test
