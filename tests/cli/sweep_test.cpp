@@ -210,6 +210,33 @@ void stop_sweep(const Scenario& scenario, std::size_t stride) {
   }
 }
 
+/// A root that is made, and gets more in it, while a reader is stopped at one of its calls.
+void reader_beside_maker(std::size_t stride) {
+  const Sandbox sandbox;
+  if (!can_trace(sandbox)) return;
+  const auto reset = [&] {
+    std::filesystem::remove_all(sandbox.root());
+    std::filesystem::create_directory(sandbox.root());
+    std::filesystem::permissions(sandbox.root(), std::filesystem::perms::owner_all);
+  };
+  reset();
+  const auto program = sandbox.cachectl({"ls"});
+  for (const auto& call : chosen(calls_of(sandbox, program), stride, Edges::no)) {
+    INFO(call.describe());
+    reset();
+    Running reader(injected(sandbox, program, call, "signal=STOP"));
+    if (const auto stopped = stopped_below(sandbox, reader)) {
+      REQUIRE(sandbox.run({"set", "k", "v", "--durability", "none"}).status == 0);
+      REQUIRE(sandbox.run({"set", "tree", "--dir", "."}).status == 0);
+      ::kill(*stopped, SIGCONT);
+    }
+    const auto outcome = reader.wait();
+    INFO(outcome.errors);
+    CHECK(outcome.errors.empty());
+    CHECK(outcome.status == 0);
+  }
+}
+
 /// The thread of a leader that passes its output on while the source runs.
 pid_t follower_of(pid_t leader) {
   pid_t found = 0;
@@ -309,6 +336,10 @@ TEST_CASE("sweep: run stores all or nothing wherever it is killed") {
 }
 TEST_CASE("sweep: run keeps no reader waiting wherever it is stopped") {
   stop_sweep(miss_of_run(), 9);
+}
+
+TEST_CASE("sweep: a reader takes a root that is made beside it for none or for a whole one") {
+  reader_beside_maker(1);
 }
 
 }  // namespace cachectl::test

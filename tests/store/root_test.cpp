@@ -3,10 +3,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
-#include <thread>
 
 #include "tests/store/fixture.hpp"
 #include "tests/support/forked.hpp"
@@ -197,26 +195,6 @@ TEST_CASE("root: an empty directory that is there becomes one") {
   put(cache, key_of("key"), "value");
   CHECK(seen(cache, key_of("key")) == "value: value");
   CHECK(mode_of(test.root()) == 0700);
-}
-
-TEST_CASE("root: whoever opens one while it is made sees none or all, whatever comes into it") {
-  for (int round = 0; round < 200; ++round) {
-    const TestCache test;
-    std::atomic<bool> done = false;
-    std::string complaint;
-    std::thread reader([&] {
-      while (!done && complaint.empty()) {
-        const auto found = Root::open(test.root(), Sharing::owner_only);
-        if (!found) complaint = found.error().describe();
-      }
-    });
-    const auto root = test.open_root();
-    const auto leases = root.writable(Root::kLeases);
-    done = true;
-    reader.join();
-    REQUIRE(leases);
-    REQUIRE(complaint == "");
-  }
 }
 
 }  // namespace cachectl::store
