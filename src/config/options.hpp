@@ -55,7 +55,7 @@ inline constexpr std::size_t option_count = 12;
 [[nodiscard]] std::string_view name_of(std::string_view key);
 
 /// "full" and "none" of "full|none"; empty for an option that is no choice.
-[[nodiscard]] std::vector<std::string_view> choices_in(std::string_view choices);
+[[nodiscard]] std::vector<std::string_view> choices_in(std::string_view text);
 [[nodiscard]] inline std::vector<std::string_view> choices_of(const Option& option) {
   return choices_in(option.choices);
 }

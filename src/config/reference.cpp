@@ -143,7 +143,8 @@ std::string example_toml() {
   for (const EntryOption& option : entry_options()) {
     std::string value(option.default_text);
     if (option.type == Type::command) value = "[\"command\", \"argument\"]";
-    if (option.type != Type::command && option.type != Type::boolean) value = '"' + value + '"';
+    if (option.type != Type::command && option.type != Type::boolean)
+      value = fmt::format("\"{}\"", value);
     fmt::format_to(std::back_inserter(text), "# {}\n#{} = {}\n", option.doc, option.key, value);
   }
   return text;

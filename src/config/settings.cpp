@@ -1,5 +1,7 @@
 #include "src/config/settings.hpp"
 
+#include <fmt/format.h>
+
 #include <string_view>
 #include <utility>
 
@@ -104,12 +106,16 @@ Result<void> apply_to_key(Settings& settings, const TomlEntry& entry, const std:
 
 /// What only the whole of an entry shows.
 Result<void> check_entries(const Settings& settings) {
-  for (const auto& [key, entry] : settings.entries) {
+  for (const auto& item : settings.entries) {
+    const auto& key = item.first;
+    const auto& entry = item.second;
     const auto blamed = [&](const char* option, const std::string& why, std::string advice) {
       const auto given = entry.given.find(option);
-      const auto place = given == entry.given.end() ? std::string() : given->second.origin + ": ";
-      return fail(Errc::config, place + "entries." + printable(key) + ": " + why,
-                  std::move(advice));
+      const auto place = given == entry.given.end() ? std::string() : given->second.origin;
+      return fail(
+          Errc::config,
+          fmt::format("{}{}entries.{}: {}", place, place.empty() ? "" : ": ", printable(key), why),
+          std::move(advice));
     };
     const auto source = entry.given.find("source");
     if (source != entry.given.end()) {

@@ -2,13 +2,16 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <memory>
 
+#include "lock/retry.hpp"
 #include "src/refresh/follower.hpp"
 
 namespace cachectl::refresh {
@@ -198,6 +201,21 @@ int drain(Pipe& output, Pipe& errors, OutputCapture& output_capture, ErrorCaptur
   return request;
 }
 
+/// Whoever loses his parent among the descendants of this process becomes its child, so that
+/// it can tell what a source leaves behind.
+void adopt_orphans() { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
+
+/// What a source that has ended left behind; nullopt: nothing.
+std::optional<Error> left_behind() {
+  pid_t ended = 0;
+  do {
+    ended = lock::retry([] { return ::waitpid(-1, nullptr, WNOHANG); });
+  } while (ended > 0);
+  if (ended < 0) return std::nullopt;  // no children at all
+  return Error{Errc::io, 0, "the source has left processes behind, which may still change it",
+               "let it wait for them, or end them"};
+}
+
 }  // namespace
 
 Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sink,
@@ -222,6 +240,9 @@ Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sin
   command.keep_open = hold.descriptors;
   command.die_with_parent = true;
   const auto started = std::chrono::steady_clock::now();
+  // Only a program that is nothing but this has no other children.
+  const bool alone = source.makes_tree && pass_signals;
+  if (alone) adopt_orphans();
   CACHECTL_ASSIGN(auto child, lock::Child::spawn(command, trap ? &trap->previous_mask() : nullptr));
   output.write.reset();
   errors.write.reset();
@@ -234,7 +255,8 @@ Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sin
   CACHECTL_ASSIGN(result.status, child.wait(trap ? &*trap : nullptr));
   result.duration = std::chrono::steady_clock::now() - started;
 
-  result.not_recorded = output_capture.not_recorded();
+  if (alone && result.status.value == 0) result.not_recorded = left_behind();
+  if (!result.not_recorded) result.not_recorded = output_capture.not_recorded();
   if (!result.not_recorded) result.not_recorded = error_capture.not_recorded();
   if (!result.not_recorded) {
     auto appended = error_capture.append_to(*writer);

@@ -301,7 +301,9 @@ Result<void> Copier::link(const Indexes& items) {
 
 Result<void> Copier::finish(const Indexes& items) {
   Cursor cursor(to_.top, to_.where, O_PATH);
-  for (auto index = items.rbegin(); index != items.rend(); ++index) {
+  // std::views::reverse is beyond clang 14.
+  for (auto index = items.rbegin();  // NOLINT(modernize-loop-convert)
+       index != items.rend(); ++index) {
     const auto& item = manifest_.items[*index];
     lock::Fd opened;
     if (!item.path.empty()) {

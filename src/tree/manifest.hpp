@@ -32,7 +32,7 @@ struct FileTime {
 
   [[nodiscard]] static FileTime of(const timespec& time) { return {time.tv_sec, time.tv_nsec}; }
   [[nodiscard]] timespec as_timespec() const;
-  auto operator<=>(const FileTime&) const = default;
+  auto operator<=>(const FileTime&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 enum class Type : char {

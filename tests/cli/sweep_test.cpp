@@ -210,6 +210,72 @@ void stop_sweep(const Scenario& scenario, std::size_t stride) {
   }
 }
 
+/// Runs `program` with `what` at each of the chosen calls, and checks after each.
+void inject_everywhere(const Sandbox& sandbox, const Program& program, const std::string& what,
+                       std::size_t stride, const std::function<void()>& prepare,
+                       const std::function<void(const Outcome&)>& check) {
+  if (!can_trace(sandbox)) return;
+  prepare();
+  auto calls = calls_of(sandbox, program);
+  std::erase_if(calls, [&](const auto& call) { return !can_meet(call, what); });
+  for (const auto& call : chosen(calls, stride, Edges::no)) {
+    INFO(call.describe() << " " << what);
+    prepare();
+    const auto outcome = run(injected(sandbox, program, call, what));
+    INFO("status " << outcome.status << ", stderr: " << outcome.errors);
+    if (what.starts_with("error=") && outcome.status != 0)
+      CHECK(!messages_in(outcome.errors).empty());
+    check(outcome);
+    check_clean(sandbox);
+  }
+}
+
+/// A tree over a tree: one or the other, whole, and 0 only for the new one.
+void tree_sweep(const std::string& what, std::size_t stride) {
+  const Sandbox sandbox;
+  const auto made = run(sandbox.shell(
+      "for d in old new; do mkdir -p $d/sub/empty; echo $d > $d/x; echo $d > $d/sub/y; "
+      "ln -s x $d/link; done"));
+  REQUIRE(made.status == 0);
+  const auto content = sandbox.shell("cat $($cachectl path k)/x $($cachectl path k)/sub/y");
+  inject_everywhere(
+      sandbox, sandbox.cachectl({"set", "k", "--dir", "new"}), what, stride,
+      [&] {
+        REQUIRE(sandbox.run({"set", "k", "--dir", "old"}).status == 0);
+      },
+      [&](const Outcome& outcome) {
+        const auto seen = run(content).output;
+        CHECK((seen == "new\nnew\n" || (outcome.status != 0 && seen == "old\nold\n")));
+        CHECK(sandbox.run({"verify", "k"}).status == 0);
+      });
+}
+
+/// A replica that is made, brought up to date or given back: the next one gets it whole.
+void pool_sweep(const std::vector<std::string>& command, const std::string& what,
+                std::size_t stride) {
+  const Sandbox sandbox;
+  write_file(sandbox.file("work/cachectl.toml"), "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
+  REQUIRE(run(sandbox.shell("for d in old new; do mkdir -p $d/sub; echo $d > $d/x; echo $d > "
+                            "$d/sub/$d; done"))
+              .status == 0);
+  inject_everywhere(
+      sandbox, sandbox.cachectl(command), what, stride,
+      [&] {
+        // A replica of the old value, changed by its user, and a new value.
+        REQUIRE(
+            run(sandbox.shell("$cachectl set k --dir old && $cachectl pool exec k -- sh -c 'echo "
+                              "mine > $CACHECTL_REPLICA/x' && $cachectl set k --dir new"))
+                .status == 0);
+      },
+      [&](const Outcome&) {
+        const auto next = run(sandbox.shell(
+            "$cachectl pool exec k --timeout 10s -- sh -c 'cd $CACHECTL_REPLICA && cat x sub/* && "
+            "ls sub'"));
+        CHECK(next.errors.empty());
+        CHECK(next.output == "new\nnew\nnew\n");
+      });
+}
+
 /// A root that is made, and gets more in it, while a reader is stopped at one of its calls.
 void reader_beside_maker(std::size_t stride) {
   const Sandbox sandbox;
@@ -340,6 +406,22 @@ TEST_CASE("sweep: run keeps no reader waiting wherever it is stopped") {
 
 TEST_CASE("sweep: a reader takes a root that is made beside it for none or for a whole one") {
   reader_beside_maker(1);
+}
+
+TEST_CASE("sweep: a tree over a tree is one or the other, whole, whichever call fails") {
+  tree_sweep(GENERATE("error=EIO", "error=ENOSPC"), 23);
+}
+TEST_CASE("sweep: a tree over a tree is one or the other, whole, wherever it is killed") {
+  tree_sweep("signal=KILL", 13);
+}
+TEST_CASE("sweep: a replica is whole for the next one, whichever call of exec fails") {
+  pool_sweep({"pool", "exec", "k", "--", "true"}, GENERATE("error=EIO", "error=ENOSPC"), 29);
+}
+TEST_CASE("sweep: a replica is whole for the next one, wherever exec is killed") {
+  pool_sweep({"pool", "exec", "k", "--", "true"}, "signal=KILL", 17);
+}
+TEST_CASE("sweep: a replica is whole for the next one, wherever checkout is killed") {
+  pool_sweep({"pool", "checkout", "k"}, "signal=KILL", 29);
 }
 
 }  // namespace cachectl::test

@@ -173,6 +173,9 @@ TEST_CASE("tree: what a source must not do is one clear line, and the old value 
   CHECK(attempt("ln -s /etc $CACHECTL_OUTPUT\n").find("symbolic link") != std::string::npos);
   CHECK(attempt("mkdir $CACHECTL_OUTPUT; mkfifo $CACHECTL_OUTPUT/pipe\n").find("pipe") !=
         std::string::npos);
+  CHECK(attempt("mkdir $CACHECTL_OUTPUT; (while test -d $CACHECTL_OUTPUT; do sleep 0.1; done) "
+                ">/dev/null 2>&1 &\n")
+            .find("left processes behind") != std::string::npos);
   // A failing one is what it is.
   const auto failing = sandbox.script("source", "mkdir $CACHECTL_OUTPUT; exit 9\n");
   CHECK(sandbox.run({"run", "--force", "--tree", "--key", "k", "--", failing}).status == 9);
