@@ -330,7 +330,11 @@ Result<void> Pool::prepare(Slot& slot, const store::Tree& primary, const std::st
   CACHECTL_ASSIGN(const auto manifest, primary.manifest());
   // Hard links share their files with the generation: what was changed is to be made anew.
   const bool anew = !known || options_.reset == Reset::always || state.way == Way::hard_link;
-  return anew ? fill(slot, primary, manifest, why) : update(slot, primary, manifest);
+  auto made = anew ? fill(slot, primary, manifest, why) : update(slot, primary, manifest);
+  // Half a replica is good for nothing, and a full disk needs its room.
+  if (!made) [[maybe_unused]]
+    const auto cleared = clear(slot);
+  return made;
 }
 
 Result<void> Pool::prepare_overlay(Slot& slot, const store::Tree& primary) const {
