@@ -88,7 +88,7 @@ TEST_CASE("acquire: $(...) and a pipe end at once, although the lease lives") {
       run(sandbox.shell("id=$(\"$cachectl\" acquire a); \"$cachectl\" acquire b | cat >../piped\n"
                         "\"$cachectl\" lease list; \"$cachectl\" release $id && \"$cachectl\" "
                         "release $(cat ../piped)"));
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(kSanitized ? 20 : 5));
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(is_sanitized() ? 20 : 5));
   CHECK(outcome.status == 0);
   CHECK(outcome.errors.empty());
   CHECK(lines_of(outcome.output).size() == 2);

@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t kSize = 1024 * 1024;
 constexpr int kWriters = 8;
 constexpr int kReaders = 8;
-constexpr int kRefreshes = kSanitized ? 24 : 104;  // of all writers together
+const int kRefreshes = is_sanitized() ? 24 : 104;  // of all writers together
 
 /// A value that shows in each line who wrote it.
 std::string value_of(int writer) {

@@ -14,7 +14,7 @@ namespace cachectl::test {
 
 namespace {
 
-constexpr std::size_t kAskers = kSanitized ? 40 : 250;
+const std::size_t kAskers = is_sanitized() ? 40 : 250;
 
 /// Blocked in fcntl: it has looked, found nothing, and waits for the lock of the key.
 bool waits_for_lock(pid_t pid) {

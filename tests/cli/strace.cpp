@@ -21,7 +21,7 @@ Program with_strace(const Sandbox& sandbox, const Program& program,
 }  // namespace
 
 bool can_trace(const Sandbox& sandbox) {
-  if (kSanitized) {
+  if (is_sanitized()) {
     WARN("SKIPPED: strace and the leak checker exclude each other");
     return false;
   }

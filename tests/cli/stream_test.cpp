@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 std::string long_size() {
   const char* extent = ::getenv("CACHECTL_SWEEP");
   if (extent != nullptr && std::string_view(extent) == "full") return "1073741824";
-  return kSanitized ? "33554432" : "268435456";
+  return is_sanitized() ? "33554432" : "268435456";
 }
 
 /// Says numbers, $size bytes of them.
@@ -32,7 +32,7 @@ constexpr long kMostKib = 32 * 1024;
 void check_small(const Outcome& outcome) {
   CHECK(outcome.status == 0);
   CHECK(outcome.errors.empty());
-  if (!kSanitized) CHECK(outcome.peak_kib < kMostKib);
+  if (!is_sanitized()) CHECK(outcome.peak_kib < kMostKib);
 }
 
 lock::Fd open_for_writing(const std::string& path) {

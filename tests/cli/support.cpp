@@ -78,6 +78,13 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 
 }  // namespace
 
+const char* binary() {
+  const char* other = ::getenv("CACHECTL_TEST_BINARY");
+  return other != nullptr ? other : CACHECTL_BINARY;
+}
+
+bool is_sanitized() { return ::getenv("CACHECTL_TEST_BINARY") != nullptr; }
+
 Running::Running(const Program& program) {
   auto arguments = program.argv;
   auto variables = environment_of(program);
@@ -166,13 +173,13 @@ Program Sandbox::program(std::vector<std::string> argv) const {
                         "XDG_CACHE_HOME",
                         "XDG_CONFIG_HOME",
                         "CACHECTL_ROOT=" + root(),
-                        std::string("cachectl=") + CACHECTL_BINARY,
+                        std::string("cachectl=") + binary(),
                         "LC_ALL=C"};
   return result;
 }
 
 Program Sandbox::cachectl(std::vector<std::string> arguments) const {
-  arguments.insert(arguments.begin(), CACHECTL_BINARY);
+  arguments.insert(arguments.begin(), binary());
   return program(std::move(arguments));
 }
 

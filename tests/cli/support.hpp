@@ -19,12 +19,11 @@
 
 namespace cachectl::test {
 
-/// The machine is slower by far than what the promise speaks of.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kSanitized = true;
-#else
-inline constexpr bool kSanitized = false;
-#endif
+/// The command that is tested: of this build, or the one that $CACHECTL_TEST_BINARY names.
+[[nodiscard]] const char* binary();
+
+/// It is another build's, with a sanitizer: slower by far than what the promise speaks of.
+[[nodiscard]] bool is_sanitized();
 
 struct Outcome {
   int status = -1;  ///< exit status, or 128 + the signal that killed it
