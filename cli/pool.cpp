@@ -98,7 +98,7 @@ class PoolCommand final : public Command {
         "exec NAME -- COMMAND  run COMMAND with a replica of its own, at $CACHECTL_REPLICA\n"
         "checkout NAME         print the path of a replica that is the caller's own\n"
         "checkin PATH          give it back\n"
-        "list [NAME]           the replicas, who has them, and how they were made\n"
+        "list NAME             the replicas, who has them, and how they were made\n"
         "resize NAME N         make replicas, or remove idle ones, until there are N\n"
         "reset NAME            make idle replicas like new\n"
         "drain NAME            wait for all replicas and remove them\n"
@@ -191,7 +191,10 @@ class PoolCommand final : public Command {
     if (!primary || !primary->tree) {
       CACHECTL_TRY(pool.give_back(*slot));
       if (!primary) return fail(std::move(primary).error());
-      return HeldOrStatus{std::nullopt, primary->status != kDone ? primary->status : kNo};
+      if (primary->status != kDone) return HeldOrStatus{std::nullopt, primary->status};
+      return fail(Errc::config,
+                  "the value of '" + key.printable() + "' has expired, and has no source",
+                  "store it again, or add a source to [entries." + key.printable() + "]");
     }
     return HeldOrStatus{
         Held{std::move(key), std::move(pool), std::move(*slot), std::move(*primary->tree)}, kDone};
@@ -286,7 +289,12 @@ class PoolCommand final : public Command {
 
   Result<int> checkin(Session& session) {
     CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
-    CACHECTL_ASSIGN(const auto lent, cache->find_replica(name_));
+    CACHECTL_ASSIGN(auto lent, cache->find_replica(name_));
+    if (!lent) {
+      std::error_code unknown;
+      const auto path = std::filesystem::weakly_canonical(name_, unknown).native();
+      CACHECTL_ASSIGN(lent, cache->find_replica(path));
+    }
     if (!lent) {
       return fail(Errc::usage, "'" + escaped(name_) + "' is no replica of this cache",
                   "give the path that checkout printed");
@@ -296,6 +304,8 @@ class PoolCommand final : public Command {
     if (publish_) {
       CACHECTL_ASSIGN(const auto lease, cache->find_lease(*id));
       if (!lease || !lease->alive) return not_lent(session);
+      // Held by us as well until it is published: nobody else gets it meanwhile.
+      CACHECTL_ASSIGN(const auto held, cache->hold_replica(*id));
       CACHECTL_ASSIGN(const Key key, Key::from(lease->description.key.value_or("")));
       CACHECTL_TRY(publish(session, *cache, key, lent->path));
     }
@@ -317,7 +327,10 @@ class PoolCommand final : public Command {
     CACHECTL_ASSIGN(const auto* settings, session.settings());
     const auto configured = settings->entries.find(key.bytes());
     SetPolicy policy;
-    policy.ttl = configured == settings->entries.end() ? settings->set_ttl : configured->second.ttl;
+    const bool has_ttl =
+        configured != settings->entries.end() &&
+        (configured->second.given.contains("ttl") || configured->second.given.contains("source"));
+    policy.ttl = has_ttl ? configured->second.ttl : settings->set_ttl;
     policy.deadline = lock::Deadline::after(settings->timeout);
     policy.durability = Session::durability(*settings);
     policy.retention = retention(*settings);
@@ -371,6 +384,11 @@ class PoolCommand final : public Command {
     CACHECTL_ASSIGN(const auto key, this->key());
     CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
     CACHECTL_ASSIGN(auto chosen, options(session, key));
+    if (wanted > chosen.most) {
+      return fail(Errc::usage,
+                  fmt::format("{} replicas are more than pool.max, {}", wanted, chosen.most),
+                  "raise pool.max in the configuration");
+    }
     chosen.reset = pool::Reset::dirty;
     CACHECTL_ASSIGN(const auto pool, cache->pool(key, std::move(chosen)));
     CACHECTL_TRY(pool.trim(wanted, false));

@@ -397,6 +397,11 @@ Error no_cache(const lease::Id& id, const std::string& path) {
 
 }  // namespace
 
+Result<std::vector<lock::Fd>> Cache::hold_replica(const lease::Id& id) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  return lease::borrow_replica(*root, id);
+}
+
 Result<lease::Taken> Cache::lend(const Key& key, const pool::Slot& slot, const lease::Owner& owner,
                                  std::chrono::nanoseconds duration) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());

@@ -144,6 +144,10 @@ class Cache {
   /// Errc::lease_lost when it does not live any more.
   [[nodiscard]] Result<void> release(const lease::Id& id) const;
 
+  /// What carries the lock of a replica that is lent: as long as it is open, the replica is
+  /// nobody else's, whatever becomes of its lease.
+  [[nodiscard]] Result<std::vector<lock::Fd>> hold_replica(const lease::Id& id) const;
+
   /// Hands a replica to `owner`, as acquire does with a lock.
   [[nodiscard]] Result<lease::Taken> lend(const Key& key, const pool::Slot& slot,
                                           const lease::Owner& owner,

@@ -226,6 +226,13 @@ Result<Borrowed> borrow(const Root& root, const Id& id) {
   return Borrowed{*locks, std::move((*answer)->descriptors)};
 }
 
+Result<std::vector<lock::Fd>> borrow_replica(const Root& root, const Id& id) {
+  auto answer = ask(root, id, {Request::Kind::descriptor, {}});
+  if (!answer) return fail(std::move(answer).error());
+  if (!*answer) return fail(lost(root, id));
+  return std::move((*answer)->descriptors);
+}
+
 Result<void> release(const Root& root, const Id& id) {
   return demand(root, id, {Request::Kind::release, {}});
 }

@@ -92,6 +92,9 @@ struct Borrowed {
 
 [[nodiscard]] Result<Borrowed> borrow(const store::Root& root, const Id& id);
 
+/// The descriptors of a replica's lease: whoever has them open holds it too.
+[[nodiscard]] Result<std::vector<lock::Fd>> borrow_replica(const store::Root& root, const Id& id);
+
 /// When it returns, the lock is free, unless somebody has borrowed it.
 [[nodiscard]] Result<void> release(const store::Root& root, const Id& id);
 

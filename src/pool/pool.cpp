@@ -209,7 +209,8 @@ Result<std::optional<Slot>> Pool::try_any(store::Generation wanted, bool overlay
     const bool usable =
         state && state->status == Status::ready && (overlay || state->way != Way::overlay);
     if (usable) rank = state->generation == wanted ? 0 : 1;
-    if (state && !usable) rank = 4;  // to be filled anew, and something to remove first
+    if (state && !usable && state->status != Status::empty)
+      rank = 4;  // to be filled anew, and something to remove first
     candidates.push_back({number, rank, usable ? state->generation : 0});
   }
   std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {

@@ -91,7 +91,8 @@ class Collector {
 
   void staged(const Directory& directory, const std::string& name) {
     const auto status = directory.status(name);
-    if (status && *status && !S_ISREG((*status)->st_mode)) return;  // none of ours, or a tree
+    if (status && *status && S_ISDIR((*status)->st_mode)) return staged_tree(directory, name);
+    if (status && *status && !S_ISREG((*status)->st_mode)) return;  // none of ours
     auto fate = lock::remove_if_abandoned(directory, name, policy_.dry_run == DryRun::yes,
                                           [&] { return remove_staged_tree(directory, name); });
     if (!fate) return problem(std::move(fate).error());
@@ -99,6 +100,21 @@ class Collector {
     if (*fate == lock::StagedFate::removed && status && *status) {
       report_.staging.add(static_cast<std::uint64_t>((*status)->st_size));
     }
+  }
+
+  /// A directory goes with its lock. The lock is made before it and removed after it, so
+  /// that one without a lock is left by a removal that failed.
+  void staged_tree(const Directory& directory, const std::string& name) {
+    const auto lock = staged_tree_lock(name);
+    if (!lock) return;
+    const auto locked = directory.status(*lock);
+    if (!locked || *locked) return;
+    if (policy_.dry_run == DryRun::no) {
+      if (auto removed = remove_staged_tree(directory, *lock); !removed) {
+        return problem(std::move(removed).error());
+      }
+    }
+    report_.staging.add(0);
   }
 
   /// The generations of one key.

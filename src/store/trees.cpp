@@ -108,7 +108,7 @@ Result<StagedTree> StagedTree::create(const Root& root) {
 }
 
 StagedTree::~StagedTree() {
-  if (!directory_) return;
+  if (lock_.name().empty() || placed_) return;  // moved from, or at its place
   directory_.reset();
   // A failure leaves it to the next clean-up.
   [[maybe_unused]] const auto removed = tree::remove_tree(*staging_, name());
@@ -155,6 +155,7 @@ Result<void> StagedTree::place(const KeyHash& hash, Generation generation,
     renamed = rename(*staging_, name(), target, place);
   }
   CACHECTL_TRY(renamed);
+  placed_ = true;
   directory_.reset();
   if (durability == lock::Durability::full) CACHECTL_TRY(target.sync());
   return {};
@@ -339,6 +340,12 @@ Result<Pruned> prune_trees(const Root& root, const KeyHash& hash, std::optional<
     CACHECTL_TRY(pruner.remove(generation, bytes));
   }
   return pruner.result();
+}
+
+std::optional<std::string> staged_tree_lock(std::string_view name) {
+  constexpr std::string_view kSuffix = ".d";
+  if (!name.ends_with(kSuffix)) return std::nullopt;
+  return std::string(name.substr(0, name.size() - kSuffix.size()));
 }
 
 Result<void> remove_staged_tree(const Directory& staging, const std::string& lock_name) {

@@ -104,6 +104,7 @@ class StagedTree {
   std::unique_ptr<lock::Directory> staging_;  // before lock_, which refers to it
   lock::StagedFile lock_;
   std::unique_ptr<lock::Directory> directory_;  // null: placed, or not made yet
+  bool placed_ = false;
 };
 
 /// Publishes the record that `writer` holds and, unless it is null, the sealed tree with it
@@ -139,7 +140,10 @@ struct Pruned {
 /// letters, digits and "._@+:=,-" are written as %XX, and so is a leading dot.
 [[nodiscard]] std::optional<std::string> link_name(std::string_view key);
 
-/// Removes tmp/NAME.d of which tmp/NAME, locked by the caller, is the lock.
+/// "NAME" of "NAME.d"; nullopt: it has not the name of a staged tree.
+[[nodiscard]] std::optional<std::string> staged_tree_lock(std::string_view name);
+
+/// Removes tmp/NAME.d of which tmp/NAME, locked by the caller or not there, is the lock.
 [[nodiscard]] Result<void> remove_staged_tree(const lock::Directory& staging,
                                               const std::string& lock_name);
 

@@ -304,18 +304,34 @@ TEST_CASE("pool: gc removes idle replicas beyond the size, and all when the valu
   };
   const auto held =
       sh(sandbox,
-         "mkfifo go; for i in 1 2 3; do $cachectl pool exec k -- sh -c 'read x < go' & "
-         "done; until test $($cachectl pool list k | grep -c leased) = 3; do sleep 0.01; "
+         "for i in 1 2 3; do\n"
+         "  $cachectl pool exec k -- sh -c 'until test -e ../go; do sleep 0.01; done' &\n"
          "done\n"
-         "$cachectl gc -n | grep replicas; $cachectl gc | grep replicas; $cachectl pool "
-         "list k | grep -c leased\n"
-         "for i in 1 2 3; do echo > go; done; wait");
+         "until test $($cachectl pool list k | grep -c leased) = 3; do sleep 0.01; done\n"
+         "$cachectl gc -n | grep replicas; $cachectl gc | grep replicas\n"
+         "$cachectl pool list k | grep -c leased; touch ../go; wait");
   CHECK(held.output == "would remove 1 idle replicas\nremoved 1 idle replicas\n3\n");
   CHECK(sandbox.run({"gc"}).status == 0);
   CHECK(states() == "free free empty empty ");
   CHECK(sandbox.run({"delete", "k"}).status == 0);
   CHECK(sandbox.run({"gc"}).status == 0);
   CHECK(states() == "empty empty empty empty ");
+}
+
+TEST_CASE("pool: a value that has expired and has no source is said to, and a bad size refused") {
+  const Sandbox sandbox;
+  fill(sandbox, 2, "copy = \"copy\"\n");
+  const auto resized = sandbox.run({"pool", "resize", "k", "3"});
+  CHECK(resized.status == 2);
+  CHECK(is_one_message(resized.errors));
+  const auto outcome =
+      sh(sandbox,
+         "a=$($cachectl pool checkout k); cd $a; $cachectl pool checkin . --publish "
+         "&& $cachectl show k --json | grep -c '\"expires\":null'; cd - >/dev/null\n"
+         "$cachectl set k --dir in --ttl 1ms; sleep 0.01; $cachectl pool exec k -- true");
+  CHECK(outcome.output == "1\n");
+  CHECK(outcome.status == 2);
+  CHECK(is_one_message(outcome.errors));
 }
 
 }  // namespace cachectl::test
