@@ -312,6 +312,7 @@ class PoolCommand final : public Command {
     auto released = cache->release(*id);
     if (released) return kDone;
     if (released.error().code != Errc::lease_lost) return fail(std::move(released).error());
+    CACHECTL_TRY(cache->take_back(lent->path, id->text()));
     [[maybe_unused]] const int failed = session.report(std::move(released).error().within("pool"));
     return kNo;
   }

@@ -202,6 +202,11 @@ Result<std::optional<pool::SlotInfo>> Cache::find_replica(const std::string& pat
   return pool::Pool::locate(*root, path);
 }
 
+Result<void> Cache::take_back(const std::string& path, std::string_view lease) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  return pool::Pool::take_back(*root, path, lease);
+}
+
 Result<std::optional<std::vector<std::string>>> Cache::verify(const Key& key) const {
   using Problems = std::vector<std::string>;
   CACHECTL_ASSIGN(auto lookup, inspect(key));

@@ -105,6 +105,9 @@ class Cache {
   /// The slot that a path is in, as checkout printed it; nullopt: it is in none.
   [[nodiscard]] Result<std::optional<pool::SlotInfo>> find_replica(const std::string& path) const;
 
+  /// Gives back the replica at a path that a lease had, whose holder is gone.
+  [[nodiscard]] Result<void> take_back(const std::string& path, std::string_view lease) const;
+
   /// Reads all of the value of a key, fresh or not, and says what is wrong with it, one
   /// line each; nullopt: nothing is stored.
   [[nodiscard]] Result<std::optional<std::vector<std::string>>> verify(const Key& key) const;

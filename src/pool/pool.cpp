@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "lock/retry.hpp"
+#include "src/lease/lease.hpp"
 #include "src/pool/queue.hpp"
 #include "src/store/scan.hpp"
 #include "src/tree/remove.hpp"
@@ -167,7 +168,8 @@ Result<lock::FileLock> Pool::open_lock() const {
   return lock::FileLock(std::move(*file), directory_.path_of(kLockFile));
 }
 
-Result<std::optional<Slot>> Pool::hold(unsigned number, const lock::Deadline& deadline) const {
+Result<std::optional<Slot>> Pool::hold(unsigned number, const lock::Deadline& deadline,
+                                       bool from_living) const {
   CACHECTL_ASSIGN(auto file, open_lock());
   CACHECTL_ASSIGN(const bool held, file.lock(byte_of(number), lock::Mode::exclusive, deadline));
   if (!held) return std::optional<Slot>();
@@ -175,6 +177,7 @@ Result<std::optional<Slot>> Pool::hold(unsigned number, const lock::Deadline& de
                   directory_.ensure_below(std::to_string(number), root_->directory_mode(), false));
   auto directory = std::make_unique<Directory>(std::move(opened));
   CACHECTL_ASSIGN(auto state, read_state(*directory));
+  if (state && !from_living && is_bereft(*state)) return std::optional<Slot>();
   // What cannot be read may be anything.
   ReplicaState unknown;
   unknown.status = Status::filling;
@@ -256,6 +259,32 @@ Result<void> Pool::note_owner(Slot& slot, std::string_view lease, std::string_vi
   slot.state_.owner = owner;
   slot.state_.since = SystemClock().now();
   return note(slot);
+}
+
+bool Pool::is_bereft(const ReplicaState& state) const {
+  if (!state.leased || state.lease.empty()) return false;
+  const auto id = lease::Id::parse(state.lease);
+  if (!id) return false;
+  // A holder that ends in any other way removes the file or says in it why.
+  const auto found = lease::find(*root_, *id);
+  return found && *found && !(*found)->alive && (*found)->description.ended == lease::Ended::no &&
+         lock::liveness((*found)->description.owner) == lock::Liveness::alive;
+}
+
+Result<void> Pool::take_back(const store::Root& root, const std::string& path,
+                             std::string_view lease) {
+  const auto parent = std::string_view(path).substr(root.path().size() + 1);
+  const auto hash_at = parent.find('/') + 1;
+  KeyHash hash;
+  CACHECTL_ASSIGN(const auto info, locate(root, path));
+  if (!info || !KeyHash::parse(parent.substr(hash_at, parent.find('/', hash_at) - hash_at), hash)) {
+    return {};
+  }
+  CACHECTL_ASSIGN(const auto pool, find(root, hash, {}));
+  if (!pool) return {};
+  CACHECTL_ASSIGN(auto slot, pool->hold(info->number, lock::Deadline::immediately(), true));
+  if (!slot || slot->state_.lease != lease) return {};
+  return pool->give_back(*slot);
 }
 
 Result<void> Pool::give_back(Slot& slot) const {
@@ -405,7 +434,7 @@ Result<bool> Pool::is_held(unsigned number, int file) const {
 
 Result<Condition> Pool::condition_of(unsigned number, const ReplicaState& state, int file) const {
   CACHECTL_ASSIGN(const bool held, is_held(number, file));
-  if (held) return Condition::leased;
+  if (held || is_bereft(state)) return Condition::leased;
   if (state.status == Status::empty) return Condition::empty;
   if (state.status == Status::filling || state.boot != boot_id()) return Condition::broken;
   CACHECTL_ASSIGN(const auto directory, directory_.open_below(std::to_string(number)));

@@ -119,6 +119,10 @@ class Pool {
   /// Notes who has it, for people and for give_back.
   [[nodiscard]] Result<void> note_owner(Slot& slot, std::string_view lease,
                                         std::string_view owner) const;
+  /// Gives back the replica at `path` that `lease` had, whose holder is gone. Nothing where
+  /// somebody else has it.
+  [[nodiscard]] static Result<void> take_back(const store::Root& root, const std::string& path,
+                                              std::string_view lease);
   /// Notes that it came back; it is free once its lock is.
   [[nodiscard]] Result<void> give_back(Slot& slot) const;
   /// Removes the replica; the slot is empty then.
@@ -144,8 +148,11 @@ class Pool {
       : root_(&root), hash_(hash), directory_(std::move(directory)), options_(std::move(options)) {}
   [[nodiscard]] Result<lock::FileLock> open_lock() const;
   [[nodiscard]] Result<std::optional<Slot>> try_any(store::Generation wanted, bool overlay) const;
-  [[nodiscard]] Result<std::optional<Slot>> hold(unsigned number,
-                                                 const lock::Deadline& deadline) const;
+  [[nodiscard]] Result<std::optional<Slot>> hold(unsigned number, const lock::Deadline& deadline,
+                                                 bool from_living = false) const;
+  /// The lock is free, and yet the owner lives: the holder of his lease was killed, and he
+  /// does not know. The replica stays his until he checks it in or ends.
+  [[nodiscard]] bool is_bereft(const ReplicaState& state) const;
   [[nodiscard]] Result<bool> is_held(unsigned number, int file) const;
   [[nodiscard]] Result<Condition> condition_of(unsigned number, const ReplicaState& state,
                                                int file) const;

@@ -334,4 +334,17 @@ TEST_CASE("pool: a value that has expired and has no source is said to, and a ba
   CHECK(is_one_message(outcome.errors));
 }
 
+TEST_CASE("pool: a replica stays its owner's though the holder of the lease is killed") {
+  const Sandbox sandbox;
+  fill(sandbox, 1, "copy = \"copy\"\n");
+  const auto outcome = sh(sandbox,
+                          "a=$($cachectl pool checkout k)\n"
+                          "kill -9 $(sed -n 's/^holder=//p' $CACHECTL_ROOT/leases/*[0-9a-f])\n"
+                          "$cachectl pool checkout k --timeout 100ms 2>/dev/null; echo $?\n"
+                          "$cachectl pool list k | grep -c leased\n"
+                          "$cachectl pool checkin $a 2>/dev/null; echo $?\n"
+                          "test $($cachectl pool checkout k --timeout 5s) = $a && echo again");
+  CHECK(outcome.output == "124\n1\n1\nagain\n");
+}
+
 }  // namespace cachectl::test
