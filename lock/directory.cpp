@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <string_view>
@@ -141,6 +142,13 @@ Result<Directory> Directory::open_below(const std::string& name) const {
   return Directory(std::move(fd), path_of(name));
 }
 
+Result<std::optional<Directory>> Directory::find_below(const std::string& name) const {
+  auto directory = open_below(name);
+  if (directory) return std::optional(std::move(*directory));
+  if (directory.error().system_error == ENOENT) return std::optional<Directory>();
+  return fail(std::move(directory).error());
+}
+
 Result<Directory> Directory::ensure_below(const std::string& name, mode_t mode,
                                           bool durable) const {
   auto directory = open_below(name);
@@ -183,6 +191,18 @@ Result<std::optional<Fd>> Directory::open_if_exists(const std::string& name, int
   if (fd.valid()) return std::optional<Fd>(std::move(fd));
   if (errno == ENOENT) return std::optional<Fd>();
   return fail(open_error(path_of(name), errno));
+}
+
+Result<std::optional<std::string>> Directory::read_if_exists(const std::string& name) const {
+  CACHECTL_ASSIGN(const auto file, open_if_exists(name, O_RDONLY | O_NONBLOCK));
+  if (!file) return std::optional<std::string>();
+  const auto path = path_of(name);
+  CACHECTL_ASSIGN(const struct stat status, status_of(file->get(), path));
+  std::string text(static_cast<std::size_t>(std::max<off_t>(status.st_size, 0)), '\0');
+  CACHECTL_ASSIGN(const std::size_t got,
+                  read_full_at(file->get(), std::as_writable_bytes(std::span(text)), 0, path));
+  text.resize(got);
+  return std::optional(std::move(text));
 }
 
 Result<std::optional<struct stat>> Directory::status(const std::string& name) const {

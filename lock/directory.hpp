@@ -26,6 +26,9 @@ class Directory {
   /// Opens a directory below this one.
   [[nodiscard]] Result<Directory> open_below(const std::string& name) const;
 
+  /// As open_below, but no such directory is nullopt, not an error.
+  [[nodiscard]] Result<std::optional<Directory>> find_below(const std::string& name) const;
+
   /// As open_below, but creates the directory with `mode` (whatever the umask
   /// says) when it is missing. With `durable`, a new one is synced into this one, also
   /// when another process made it and has not come to that, or never will.
@@ -38,6 +41,9 @@ class Directory {
 
   /// As open_file, but no such file is nullopt, not an error.
   [[nodiscard]] Result<std::optional<Fd>> open_if_exists(const std::string& name, int flags) const;
+
+  /// All of a file; nullopt when there is none.
+  [[nodiscard]] Result<std::optional<std::string>> read_if_exists(const std::string& name) const;
 
   /// Status of an entry, not following a link; nullopt when there is none.
   [[nodiscard]] Result<std::optional<struct stat>> status(const std::string& name) const;

@@ -39,10 +39,7 @@ lock::OuterLocks locks_of(const lock::HeldLock& held) {
 }
 
 Result<std::optional<lock::Directory>> leases_of(const Root& root) {
-  auto directory = root.directory().open_below(Root::kLeases);
-  if (directory) return std::optional(std::move(*directory));
-  if (directory.error().system_error == ENOENT) return std::optional<lock::Directory>();
-  return fail(std::move(directory).error());
+  return root.directory().find_below(Root::kLeases);
 }
 
 Result<std::optional<Lease>> read_lease(const lock::Directory& leases, const Id& id) {

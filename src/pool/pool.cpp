@@ -41,6 +41,37 @@ std::optional<unsigned> parse_number(std::string_view text) {
   return number;
 }
 
+/// "ROOT/pools/HASH/N" and what is below.
+struct Location {
+  KeyHash hash;
+  unsigned number = 0;
+};
+std::optional<Location> parse_location(const store::Root& root, std::string_view path) {
+  const auto prefix = root.path() + "/" + Pool::kPools + "/";
+  if (!path.starts_with(prefix)) return std::nullopt;
+  path.remove_prefix(prefix.size());
+  const auto slash = path.find('/');
+  Location location;
+  if (slash == std::string_view::npos || !KeyHash::parse(path.substr(0, slash), location.hash)) {
+    return std::nullopt;
+  }
+  path.remove_prefix(slash + 1);
+  const auto number = parse_number(path.substr(0, path.find('/')));
+  if (!number) return std::nullopt;
+  location.number = *number;
+  return location;
+}
+
+/// What its state says of the slot in `directory`.
+Result<SlotInfo> read_info(const Directory& directory, unsigned number) {
+  CACHECTL_ASSIGN(auto state, read_state(directory));
+  SlotInfo info;
+  info.number = number;
+  info.path = directory.path_of(kValue);
+  info.state = std::move(state).value_or(ReplicaState{});
+  return info;
+}
+
 Result<void> write_file(const Directory& directory, const char* name, std::string_view text,
                         mode_t mode) {
   CACHECTL_ASSIGN([[maybe_unused]] const bool old, directory.unlink(name));
@@ -48,24 +79,10 @@ Result<void> write_file(const Directory& directory, const char* name, std::strin
   return lock::write_all(file.get(), lock::bytes_of(text), directory.path_of(name));
 }
 
-/// The text of a file; nullopt: there is none.
-Result<std::optional<std::string>> read_file(const Directory& directory, const char* name) {
-  CACHECTL_ASSIGN(const auto file, directory.open_if_exists(name, O_RDONLY | O_NONBLOCK));
-  if (!file) return std::optional<std::string>();
-  const auto path = directory.path_of(name);
-  CACHECTL_ASSIGN(const struct stat status, lock::status_of(file->get(), path));
-  std::string text(static_cast<std::size_t>(std::max<off_t>(status.st_size, 0)), '\0');
-  CACHECTL_ASSIGN(
-      const std::size_t got,
-      lock::read_full_at(file->get(), std::as_writable_bytes(std::span(text)), 0, path));
-  text.resize(got);
-  return std::optional(std::move(text));
-}
-
 /// What the replica was filled with; nullopt: not known, or damaged.
 Result<std::optional<tree::Filled>> read_filled(const Directory& directory) {
-  CACHECTL_ASSIGN(const auto manifest_text, read_file(directory, kManifest));
-  CACHECTL_ASSIGN(const auto snapshot_text, read_file(directory, kSnapshot));
+  CACHECTL_ASSIGN(const auto manifest_text, directory.read_if_exists(kManifest));
+  CACHECTL_ASSIGN(const auto snapshot_text, directory.read_if_exists(kSnapshot));
   if (!manifest_text || !snapshot_text) return std::optional<tree::Filled>();
   auto manifest = tree::decode_manifest(*manifest_text, directory.path_of(kManifest));
   auto snapshot = tree::decode_snapshot(*snapshot_text, directory.path_of(kSnapshot));
@@ -75,15 +92,9 @@ Result<std::optional<tree::Filled>> read_filled(const Directory& directory) {
 
 /// Whether anything is in a directory; one that is not there has nothing.
 Result<bool> is_empty(const Directory& directory, const char* name) {
-  auto inside = directory.open_below(name);
-  if (!inside) {
-    if (inside.error().system_error == ENOENT) return true;
-    return fail(std::move(inside).error());
-  }
-  CACHECTL_ASSIGN(const bool all, store::each_name(*inside, [](const Directory&, const auto&) {
-                    return Result<bool>(false);
-                  }));
-  return all;
+  CACHECTL_ASSIGN(const auto inside, directory.find_below(name));
+  if (!inside) return true;
+  return store::each_name(*inside, [](const auto&, const auto&) { return Result<bool>(false); });
 }
 
 /// Whether the replica is not as it was filled.
@@ -149,9 +160,8 @@ Result<Pool> Pool::open(const store::Root& root, const KeyHash& hash, Options op
 
 Result<std::optional<Pool>> Pool::find(const store::Root& root, const KeyHash& hash,
                                        Options options) {
-  auto directory = root.directory().open_below(place_of(hash));
-  if (!directory && directory.error().system_error == ENOENT) return std::optional<Pool>();
-  if (!directory) return fail(std::move(directory).error());
+  CACHECTL_ASSIGN(auto directory, root.directory().find_below(place_of(hash)));
+  if (!directory) return std::optional<Pool>();
   return std::optional(Pool(root, hash, std::move(*directory), std::move(options)));
 }
 
@@ -199,10 +209,7 @@ Result<std::optional<Slot>> Pool::try_any(store::Generation wanted, bool overlay
   };
   std::vector<Candidate> candidates;
   for (unsigned number = 1; number <= options_.most; ++number) {
-    auto directory = directory_.open_below(std::to_string(number));
-    if (!directory && directory.error().system_error != ENOENT) {
-      return fail(std::move(directory).error());
-    }
+    CACHECTL_ASSIGN(const auto directory, directory_.find_below(std::to_string(number)));
     std::optional<ReplicaState> state;
     if (directory) {
       CACHECTL_ASSIGN(state, read_state(*directory));
@@ -273,16 +280,11 @@ bool Pool::is_bereft(const ReplicaState& state) const {
 
 Result<void> Pool::take_back(const store::Root& root, const std::string& path,
                              std::string_view lease) {
-  const auto parent = std::string_view(path).substr(root.path().size() + 1);
-  const auto hash_at = parent.find('/') + 1;
-  KeyHash hash;
-  CACHECTL_ASSIGN(const auto info, locate(root, path));
-  if (!info || !KeyHash::parse(parent.substr(hash_at, parent.find('/', hash_at) - hash_at), hash)) {
-    return {};
-  }
-  CACHECTL_ASSIGN(const auto pool, find(root, hash, {}));
+  const auto location = parse_location(root, path);
+  if (!location) return {};
+  CACHECTL_ASSIGN(const auto pool, find(root, location->hash, {}));
   if (!pool) return {};
-  CACHECTL_ASSIGN(auto slot, pool->hold(info->number, lock::Deadline::immediately(), true));
+  CACHECTL_ASSIGN(auto slot, pool->hold(location->number, lock::Deadline::immediately(), true));
   if (!slot || slot->state_.lease != lease) return {};
   return pool->give_back(*slot);
 }
@@ -449,14 +451,9 @@ Result<std::vector<SlotInfo>> Pool::list() const {
   CACHECTL_ASSIGN(const auto file, directory_.open_if_exists(kLockFile, O_RDONLY));
   if (!file) return slots;
   for (unsigned number = 1; number <= kMost; ++number) {
-    auto directory = directory_.open_below(std::to_string(number));
-    if (!directory && directory.error().system_error == ENOENT) continue;
-    if (!directory) return fail(std::move(directory).error());
-    CACHECTL_ASSIGN(auto state, read_state(*directory));
-    SlotInfo info;
-    info.number = number;
-    info.path = directory->path_of(kValue);
-    info.state = std::move(state).value_or(ReplicaState{});
+    CACHECTL_ASSIGN(const auto directory, directory_.find_below(std::to_string(number)));
+    if (!directory) continue;
+    CACHECTL_ASSIGN(auto info, read_info(*directory, number));
     CACHECTL_ASSIGN(info.condition, condition_of(number, info.state, file->get()));
     slots.push_back(std::move(info));
   }
@@ -464,27 +461,12 @@ Result<std::vector<SlotInfo>> Pool::list() const {
 }
 
 Result<std::optional<SlotInfo>> Pool::locate(const store::Root& root, const std::string& path) {
-  std::optional<SlotInfo> nowhere;
-  std::string_view rest(path);
-  const auto prefix = root.path() + "/" + Pool::kPools + "/";
-  if (!rest.starts_with(prefix)) return nowhere;
-  rest.remove_prefix(prefix.size());
-  const auto slash = rest.find('/');
-  KeyHash hash;
-  if (slash == std::string_view::npos || !KeyHash::parse(rest.substr(0, slash), hash)) {
-    return nowhere;
-  }
-  rest.remove_prefix(slash + 1);
-  const auto number = parse_number(rest.substr(0, rest.find('/')));
-  if (!number) return nowhere;
-  auto directory = root.directory().open_below(place_of(hash) + "/" + std::to_string(*number));
-  if (!directory && directory.error().system_error == ENOENT) return nowhere;
-  if (!directory) return fail(std::move(directory).error());
-  CACHECTL_ASSIGN(auto state, read_state(*directory));
-  SlotInfo info;
-  info.number = *number;
-  info.path = directory->path_of(kValue);
-  info.state = std::move(state).value_or(ReplicaState{});
+  const auto location = parse_location(root, path);
+  if (!location) return std::optional<SlotInfo>();
+  const auto place = place_of(location->hash) + "/" + std::to_string(location->number);
+  CACHECTL_ASSIGN(const auto directory, root.directory().find_below(place));
+  if (!directory) return std::optional<SlotInfo>();
+  CACHECTL_ASSIGN(auto info, read_info(*directory, location->number));
   return std::optional(std::move(info));
 }
 

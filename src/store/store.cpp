@@ -38,9 +38,8 @@ Error gave_up_waiting(const Root& root, lock::Slot slot, std::string_view what,
 
 Result<bool> remove(const Root& root, const KeyHash& hash, lock::Durability durability) {
   const auto name = entry_name(hash);
-  auto directory = root.directory().open_below(name.directory);
-  if (!directory && directory.error().system_error == ENOENT) return false;
-  if (!directory) return fail(std::move(directory).error());
+  CACHECTL_ASSIGN(const auto directory, root.directory().find_below(name.directory));
+  if (!directory) return false;
   // What cannot be read is removed all the same.
   const auto last = open_record(root.directory(), name.path(), nullptr, Want::header);
   CACHECTL_ASSIGN(const bool removed, directory->unlink(name.file));

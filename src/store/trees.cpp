@@ -23,6 +23,9 @@ using lock::Directory;
 
 constexpr lock::Range kWhole{0, 0};
 
+/// Of the directory whose lock has the name without it.
+constexpr std::string_view kSuffix = ".d";
+
 /// "trees/3fa94c…" of a key.
 std::string place_of(const KeyHash& hash) { return std::string(Root::kTrees) + "/" + hash.hex(); }
 
@@ -45,29 +48,11 @@ Result<void> rename(const Directory& from, const std::string& name, const Direct
   return fail(system_error("rename " + from.path_of(name) + " to " + to.path_of(new_name)));
 }
 
-/// A directory below the root; nullopt where there is none.
-Result<std::optional<Directory>> find_directory(const Root& root, const std::string& name) {
-  auto directory = root.directory().open_below(name);
-  if (directory) return std::optional(std::move(*directory));
-  if (directory.error().system_error == ENOENT) return std::optional<Directory>();
-  return fail(std::move(directory).error());
-}
-
-Result<std::string> read_all(const lock::Fd& file, const std::string& path) {
-  CACHECTL_ASSIGN(const struct stat status, lock::status_of(file.get(), path));
-  std::string text(static_cast<std::size_t>(std::max<off_t>(status.st_size, 0)), '\0');
-  CACHECTL_ASSIGN(const std::size_t got,
-                  lock::read_full_at(file.get(), std::as_writable_bytes(std::span(text)), 0, path));
-  text.resize(got);
-  return text;
-}
-
 Result<tree::Manifest> read_manifest(const Directory& generation) {
-  CACHECTL_ASSIGN(const auto file,
-                  generation.open_file(StagedTree::kManifest, O_RDONLY | O_NONBLOCK));
   const auto path = generation.path_of(StagedTree::kManifest);
-  CACHECTL_ASSIGN(const std::string text, read_all(file, path));
-  return tree::decode_manifest(text, path);
+  CACHECTL_ASSIGN(const auto text, generation.read_if_exists(StagedTree::kManifest));
+  if (!text) return fail(system_error("open " + path, ENOENT));
+  return tree::decode_manifest(*text, path);
 }
 
 }  // namespace
@@ -80,7 +65,7 @@ std::string tree_path(const KeyHash& hash, Generation generation) {
 
 Result<std::optional<Tree>> pin_tree(const Root& root, const KeyHash& hash, Generation generation) {
   const auto place = place_of(hash) + "/" + std::to_string(generation);
-  CACHECTL_ASSIGN(auto directory, find_directory(root, place));
+  CACHECTL_ASSIGN(auto directory, root.directory().find_below(place));
   if (!directory) return std::optional<Tree>();
   CACHECTL_ASSIGN(auto file,
                   directory->open_if_exists(StagedTree::kManifest, O_RDONLY | O_NONBLOCK));
@@ -106,6 +91,8 @@ Result<StagedTree> StagedTree::create(const Root& root) {
   tree.directory_ = std::make_unique<Directory>(std::move(directory));
   return tree;
 }
+
+std::string StagedTree::name() const { return lock_.name() + std::string(kSuffix); }
 
 StagedTree::~StagedTree() {
   if (lock_.name().empty() || placed_) return;  // moved from, or at its place
@@ -204,7 +191,7 @@ Result<void> make_link(const Root& root, const KeyHash& hash, std::string_view k
 Result<void> remove_link(const Root& root, std::string_view key) {
   const auto name = link_name(key);
   if (!name) return {};
-  CACHECTL_ASSIGN(const auto links, find_directory(root, Root::kLinks));
+  CACHECTL_ASSIGN(const auto links, root.directory().find_below(Root::kLinks));
   if (!links) return {};
   CACHECTL_ASSIGN(const auto status, links->status(*name));
   if (!status || !S_ISLNK(status->st_mode)) return {};
@@ -240,7 +227,7 @@ Result<void> publish(const Root& root, const Key& key, StagedTree* tree, RecordW
   }
   if (last == 0 || last == header.tree_generation) return {};
   if (header.kind == Kind::tree) {
-    CACHECTL_ASSIGN(const auto directory, find_directory(root, place_of(key.hash())));
+    CACHECTL_ASSIGN(const auto directory, root.directory().find_below(place_of(key.hash())));
     if (directory) CACHECTL_TRY(mark_superseded(*directory, last));
   } else {
     CACHECTL_TRY(supersede_tree(root, key.hash(), key.bytes(), last));
@@ -256,7 +243,7 @@ Result<void> publish(const Root& root, const Key& key, StagedTree* tree, RecordW
 Result<void> supersede_tree(const Root& root, const KeyHash& hash, std::string_view key,
                             Generation generation) {
   CACHECTL_TRY(remove_link(root, key));
-  CACHECTL_ASSIGN(const auto directory, find_directory(root, place_of(hash)));
+  CACHECTL_ASSIGN(const auto directory, root.directory().find_below(place_of(hash)));
   return directory ? mark_superseded(*directory, generation) : Result<void>();
 }
 
@@ -310,7 +297,7 @@ class Pruner {
 
 Result<Pruned> prune_trees(const Root& root, const KeyHash& hash, std::optional<Generation> current,
                            const Retention& retention, WallTime now, bool dry_run) {
-  CACHECTL_ASSIGN(const auto directory, find_directory(root, place_of(hash)));
+  CACHECTL_ASSIGN(const auto directory, root.directory().find_below(place_of(hash)));
   if (!directory) return Pruned{};
   std::vector<Generation> generations;
   CACHECTL_TRY(each_name(*directory, [&](const Directory&, const std::string& name) {
@@ -343,13 +330,12 @@ Result<Pruned> prune_trees(const Root& root, const KeyHash& hash, std::optional<
 }
 
 std::optional<std::string> staged_tree_lock(std::string_view name) {
-  constexpr std::string_view kSuffix = ".d";
   if (!name.ends_with(kSuffix)) return std::nullopt;
   return std::string(name.substr(0, name.size() - kSuffix.size()));
 }
 
 Result<void> remove_staged_tree(const Directory& staging, const std::string& lock_name) {
-  CACHECTL_TRY(tree::remove_tree(staging, lock_name + ".d"));
+  CACHECTL_TRY(tree::remove_tree(staging, lock_name + std::string(kSuffix)));
   return {};
 }
 

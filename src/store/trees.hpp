@@ -95,10 +95,9 @@ class StagedTree {
   friend class Pruner;
   StagedTree(const Root& root, std::unique_ptr<lock::Directory> staging, lock::StagedFile lock)
       : root_(&root), staging_(std::move(staging)), lock_(std::move(lock)) {}
-  [[nodiscard]] std::string name() const { return lock_.name() + kSuffix; }
+  [[nodiscard]] std::string name() const;
   [[nodiscard]] Result<void> place(const KeyHash& hash, Generation generation,
                                    lock::Durability durability);
-  static constexpr const char* kSuffix = ".d";
 
   const Root* root_;
   std::unique_ptr<lock::Directory> staging_;  // before lock_, which refers to it
