@@ -1,6 +1,6 @@
 // cachectl pool checkout|checkin|exec|list|resize|reset|drain
 #include <fmt/format.h>
-#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -85,7 +85,6 @@ class ProgressLine {
 class PoolCommand final : public Command {
  public:
   void define(Definition& definition) override {
-    definition_ = &definition;
     definition.positional("ACTION", action_, "What to do, see below", true);
     definition.positional("NAME", name_, "The key; for checkin the path of a replica", false);
     definition.positional("N", number_, "For resize: how many", false);
@@ -223,9 +222,8 @@ class PoolCommand final : public Command {
     if (!taken.held) return taken.status;
     auto& held = *taken.held;
     CACHECTL_ASSIGN(const auto chosen, options(session, held.key));
-    CACHECTL_ASSIGN(const auto manifest, held.primary.manifest());
-    const bool is_directory =
-        !manifest.items.empty() && manifest.items.front().type == tree::Type::directory;
+    CACHECTL_ASSIGN(const auto value, held.primary.directory().status(store::StagedTree::kValue));
+    const bool is_directory = value && S_ISDIR(value->st_mode);
     const bool is_copy = held.slot.state().status == pool::Status::ready &&
                          held.slot.state().way != pool::Way::overlay &&
                          held.slot.state().generation == held.primary.generation();
@@ -439,7 +437,6 @@ class PoolCommand final : public Command {
     return kDone;
   }
 
-  Definition* definition_ = nullptr;
   std::string action_;
   std::string name_;
   std::string number_;

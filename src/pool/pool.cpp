@@ -312,24 +312,33 @@ Result<void> Pool::clear(Slot& slot) const {
   return note(slot);
 }
 
-Result<void> Pool::fill(Slot& slot, const store::Tree& primary, const tree::Manifest& manifest,
-                        const std::string& why) const {
+Result<void> Pool::begin(Slot& slot) const {
   CACHECTL_TRY(clear(slot));
   slot.state_.status = Status::filling;
   slot.state_.boot = boot_id();
-  CACHECTL_TRY(note(slot));
-  CACHECTL_ASSIGN(const auto made,
-                  tree::copy_tree(primary.directory(), store::StagedTree::kValue, manifest,
-                                  *slot.directory_, kValue, copy_options(options_)));
-  CACHECTL_ASSIGN(const auto snapshot, tree::take_snapshot(*slot.directory_, kValue));
+  return note(slot);
+}
+
+Result<void> Pool::finish(Slot& slot, const store::Tree& primary, const tree::Manifest& manifest,
+                          const tree::Snapshot& snapshot) const {
   CACHECTL_TRY(write_file(*slot.directory_, kManifest, tree::encode(manifest), root_->file_mode()));
   CACHECTL_TRY(write_file(*slot.directory_, kSnapshot, tree::encode(snapshot), root_->file_mode()));
   slot.state_.status = Status::ready;
   slot.state_.generation = primary.generation();
+  return note(slot);
+}
+
+Result<void> Pool::fill(Slot& slot, const store::Tree& primary, const tree::Manifest& manifest,
+                        const std::string& why) const {
+  CACHECTL_TRY(begin(slot));
+  CACHECTL_ASSIGN(const auto made,
+                  tree::copy_tree(primary.directory(), store::StagedTree::kValue, manifest,
+                                  *slot.directory_, kValue, copy_options(options_)));
+  CACHECTL_ASSIGN(const auto snapshot, tree::take_snapshot(*slot.directory_, kValue));
   slot.state_.way = way_of(made.method);
   slot.state_.why = why;
   if (!made.why_not.empty()) slot.state_.why += (why.empty() ? "" : "; ") + made.why_not;
-  return note(slot);
+  return finish(slot, primary, manifest, snapshot);
 }
 
 Result<void> Pool::update(Slot& slot, const store::Tree& primary,
@@ -341,24 +350,23 @@ Result<void> Pool::update(Slot& slot, const store::Tree& primary,
   CACHECTL_ASSIGN(const auto done,
                   tree::update_tree(*slot.directory_, kValue, *filled, primary.directory(),
                                     store::StagedTree::kValue, manifest, copy_options(options_)));
-  CACHECTL_TRY(write_file(*slot.directory_, kManifest, tree::encode(manifest), root_->file_mode()));
-  CACHECTL_TRY(
-      write_file(*slot.directory_, kSnapshot, tree::encode(done.snapshot), root_->file_mode()));
-  slot.state_.status = Status::ready;
-  slot.state_.generation = primary.generation();
-  return note(slot);
+  return finish(slot, primary, manifest, done.snapshot);
+}
+
+Result<bool> Pool::will_do(const Slot& slot, const store::Tree& primary, bool known) const {
+  if (!known || slot.state_.generation != primary.generation()) return false;
+  if (options_.reset == Reset::no) return true;
+  if (options_.reset == Reset::always) return false;
+  CACHECTL_ASSIGN(const bool changed, is_changed(*slot.directory_, slot.state_));
+  return !changed;
 }
 
 Result<void> Pool::prepare(Slot& slot, const store::Tree& primary, const std::string& why) const {
   const auto& state = slot.state_;
   const bool known = state.status == Status::ready && state.boot == boot_id() &&
                      state.way != Way::overlay && (!options_.way || *options_.way == state.way);
-  const bool current = known && state.generation == primary.generation();
-  if (current && options_.reset == Reset::no) return {};
-  if (current && options_.reset == Reset::dirty) {
-    CACHECTL_ASSIGN(const bool changed, is_changed(*slot.directory_, state));
-    if (!changed) return {};
-  }
+  CACHECTL_ASSIGN(const bool as_it_is, will_do(slot, primary, known));
+  if (as_it_is) return {};
   CACHECTL_ASSIGN(const auto manifest, primary.manifest());
   // Hard links share their files with the generation: what was changed is to be made anew.
   const bool anew = !known || options_.reset == Reset::always || state.way == Way::hard_link;
@@ -371,17 +379,11 @@ Result<void> Pool::prepare(Slot& slot, const store::Tree& primary, const std::st
 
 Result<void> Pool::prepare_overlay(Slot& slot, const store::Tree& primary) const {
   const auto& state = slot.state_;
-  const bool known = state.status == Status::ready && state.boot == boot_id() &&
-                     state.way == Way::overlay && state.generation == primary.generation();
-  if (known && options_.reset == Reset::no) return {};
-  if (known && options_.reset == Reset::dirty) {
-    CACHECTL_ASSIGN(const bool changed, is_changed(*slot.directory_, state));
-    if (!changed) return {};
-  }
-  CACHECTL_TRY(clear(slot));
-  slot.state_.status = Status::filling;
-  slot.state_.boot = boot_id();
-  CACHECTL_TRY(note(slot));
+  const bool known =
+      state.status == Status::ready && state.boot == boot_id() && state.way == Way::overlay;
+  CACHECTL_ASSIGN(const bool as_it_is, will_do(slot, primary, known));
+  if (as_it_is) return {};
+  CACHECTL_TRY(begin(slot));
   for (const char* name : {kValue, kUpper, kWork}) {
     CACHECTL_ASSIGN(const auto made,
                     slot.directory_->ensure_below(name, root_->directory_mode(), false));

@@ -156,6 +156,15 @@ class Pool {
   [[nodiscard]] Result<bool> is_held(unsigned number, int file) const;
   [[nodiscard]] Result<Condition> condition_of(unsigned number, const ReplicaState& state,
                                                int file) const;
+  /// Empties the slot, and notes that it is being filled.
+  [[nodiscard]] Result<void> begin(Slot& slot) const;
+  /// Notes what it was filled with, and that it is ready.
+  [[nodiscard]] Result<void> finish(Slot& slot, const store::Tree& primary,
+                                    const tree::Manifest& manifest,
+                                    const tree::Snapshot& snapshot) const;
+  /// Whether the next owner may have a replica that is `known` to be whole as it is.
+  [[nodiscard]] Result<bool> will_do(const Slot& slot, const store::Tree& primary,
+                                     bool known) const;
   [[nodiscard]] Result<void> fill(Slot& slot, const store::Tree& primary,
                                   const tree::Manifest& manifest, const std::string& why) const;
   [[nodiscard]] Result<void> update(Slot& slot, const store::Tree& primary,
