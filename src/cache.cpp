@@ -196,6 +196,36 @@ Result<std::optional<pool::Pool>> Cache::find_pool(const Key& key, pool::Options
   return pool::Pool::find(*root, key.hash(), std::move(options));
 }
 
+namespace {
+
+/// What is stored under a hash, for who does not know the key.
+Result<store::Lookup> find_record(const store::Root& root, const KeyHash& hash) {
+  return store::open_record(root.directory(), store::entry_name(hash).path(), nullptr,
+                            store::Want::header);
+}
+
+}  // namespace
+
+Result<std::vector<Cache::KnownPool>> Cache::pools() const {
+  std::vector<KnownPool> found;
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return found;
+  CACHECTL_ASSIGN(const auto directory, root->directory().find_below(pool::Pool::kPools));
+  if (!directory) return found;
+  const auto visit = [&](const auto&, const std::string& name) -> Result<bool> {
+    KeyHash hash;
+    if (!KeyHash::parse(name, hash)) return true;
+    CACHECTL_ASSIGN(auto pool, pool::Pool::find(*root, hash, {}));
+    if (!pool) return true;
+    const auto record = find_record(*root, hash);
+    const bool known = record && record->entry;
+    found.push_back({hash, known ? std::string(record->entry->key()) : "", std::move(*pool)});
+    return true;
+  };
+  CACHECTL_TRY(store::each_name(*directory, visit));
+  return found;
+}
+
 Result<std::optional<pool::SlotInfo>> Cache::find_replica(const std::string& path) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return std::optional<pool::SlotInfo>();
@@ -456,9 +486,7 @@ void Cache::trim_pools(const store::Root& root, const store::GcPolicy& policy,
     if (!KeyHash::parse(name, hash)) return {};
     CACHECTL_ASSIGN(const auto pool, pool::Pool::find(root, hash, {}));
     if (!pool) return {};
-    CACHECTL_ASSIGN(const auto record,
-                    store::open_record(root.directory(), store::entry_name(hash).path(), nullptr,
-                                       store::Want::header));
+    CACHECTL_ASSIGN(const auto record, find_record(root, hash));
     const auto most = idle.find(name);
     if (record.entry && most == idle.end()) return {};
     CACHECTL_ASSIGN(const unsigned removed, pool->trim(record.entry ? most->second : 0,

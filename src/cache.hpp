@@ -102,6 +102,14 @@ class Cache {
   [[nodiscard]] Result<std::optional<pool::Pool>> find_pool(const Key& key,
                                                             pool::Options options) const;
 
+  /// Every pool that there is, in no order.
+  struct KnownPool {
+    KeyHash hash;
+    std::string key;  ///< of the record; empty: nothing is stored under it
+    pool::Pool pool;
+  };
+  [[nodiscard]] Result<std::vector<KnownPool>> pools() const;
+
   /// The slot that a path is in, as checkout printed it; nullopt: it is in none.
   [[nodiscard]] Result<std::optional<pool::SlotInfo>> find_replica(const std::string& path) const;
 

@@ -190,6 +190,33 @@ TEST_CASE("pool: resize makes and removes idle replicas, reset mends them, drain
   CHECK(states() == "empty empty empty ");
 }
 
+TEST_CASE("pool: list without a name lists the replicas of all pools, by key") {
+  const Sandbox sandbox;
+  CHECK(sandbox.run({"pool", "list"}).status == 1);
+  fill(sandbox, 2,
+       "copy = \"copy\"\n[entries.'a long one'.pool]\ncopy = \"copy\"\n"
+       "[entries.gone.pool]\ncopy = \"copy\"\n");
+  const auto outcome = sh(
+      sandbox,
+      "for k in 'a long one' gone; do $cachectl set \"$k\" --dir in; $cachectl pool resize \"$k\" "
+      "1; done\n"
+      "$cachectl pool resize k 2; $cachectl delete gone\n"
+      "$cachectl pool list | sed 's/  *[^ ]*$//'; $cachectl pool list --json | "
+      "sed 's/.*\"key\":\"\\([^\"]*\\)\",\"slot\":\\([0-9]\\).*/\\1 \\2/'");
+  CHECK(outcome.output ==
+        "a long one   1  free    copy\n"
+        "gone         1  free    copy\n"
+        "k            1  free    copy\n"
+        "k            2  free    copy\n"
+        "a long one 1\ngone 1\nk 1\nk 2\n");
+  // Nothing says any more whose pool that is.
+  REQUIRE(sh(sandbox, "sed -i /gone/,\\$d cachectl.toml").status == 0);
+  CHECK(sh(sandbox,
+           "$cachectl pool list | grep -c '^?  *1  free'; $cachectl pool list --json | "
+           "grep -c '\"key\":null'")
+            .output == "1\n1\n");
+}
+
 TEST_CASE("pool: what cannot be is said in one line") {
   const Sandbox sandbox;
   const auto is_mistake = [&](std::vector<std::string> arguments, int status) {

@@ -1,0 +1,41 @@
+// The actions of `cachectl pool`, and what they share.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/exit_status.hpp"
+#include "cli/owner_option.hpp"
+#include "cli/session.hpp"
+
+namespace cachectl::cli {
+
+/// What was given. pool.cpp sees to it that an action has nothing that is not for it.
+struct PoolArguments {
+  std::string action;
+  std::string name;  ///< the key; for checkin the path of a replica
+  std::string number;
+  OwnerOption owner;
+  bool publish = false;
+  bool json = false;
+  std::vector<std::string> command;
+};
+
+[[nodiscard]] Result<int> pool_exec(Session& session, const PoolArguments& arguments);
+[[nodiscard]] Result<int> pool_checkout(Session& session, const PoolArguments& arguments);
+[[nodiscard]] Result<int> pool_checkin(Session& session, const PoolArguments& arguments);
+[[nodiscard]] Result<int> pool_list(Session& session, const PoolArguments& arguments);
+[[nodiscard]] Result<int> pool_resize(Session& session, const PoolArguments& arguments);
+[[nodiscard]] Result<int> pool_reset(Session& session, const PoolArguments& arguments);
+[[nodiscard]] Result<int> pool_drain(Session& session, const PoolArguments& arguments);
+
+/// The key that was named.
+[[nodiscard]] Result<Key> pool_key(const PoolArguments& arguments);
+
+/// What the configuration says of the pool of a key.
+[[nodiscard]] Result<pool::Options> pool_options(Session& session, const Key& key);
+
+/// "replica 1 by pid 812 (npm test); replica 2 by ...": who has one now.
+[[nodiscard]] std::string holders(const pool::Pool& pool);
+
+}  // namespace cachectl::cli

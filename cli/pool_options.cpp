@@ -1,0 +1,109 @@
+// What [entries.NAME.pool] says, as the options of a pool; and what actions share.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cli/pool_actions.hpp"
+#include "src/config/size.hpp"
+
+namespace cachectl::cli {
+
+namespace {
+
+pool::Reset reset_of(config::PoolReset reset) {
+  switch (reset) {
+    case config::PoolReset::no:
+      return pool::Reset::no;
+    case config::PoolReset::dirty:
+      return pool::Reset::dirty;
+    case config::PoolReset::always:
+      break;
+  }
+  return pool::Reset::always;
+}
+
+std::optional<pool::Way> way_of(config::PoolCopy copy) {
+  switch (copy) {
+    case config::PoolCopy::automatic:
+      break;
+    case config::PoolCopy::overlay:
+      return pool::Way::overlay;
+    case config::PoolCopy::reflink:
+      return pool::Way::reflink;
+    case config::PoolCopy::hardlink:
+      return pool::Way::hard_link;
+    case config::PoolCopy::copy:
+      return pool::Way::copy;
+  }
+  return std::nullopt;
+}
+
+/// One line on a terminal, from the second second on.
+class ProgressLine {
+ public:
+  ~ProgressLine() {
+    if (shown_) say("\r\x1b[K");
+  }
+  ProgressLine() = default;
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+
+  void operator()(const tree::Progress& done) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - start_ < std::chrono::seconds(1) || now - last_ < std::chrono::milliseconds(200)) {
+      return;
+    }
+    last_ = now;
+    shown_ = true;
+    say(fmt::format("\rcopying the replica: {} files, {}\x1b[K", done.files,
+                    config::format_size(done.bytes)));
+  }
+
+ private:
+  static void say(const std::string& text) {
+    [[maybe_unused]] const auto told =
+        lock::write_all(STDERR_FILENO, lock::bytes_of(text), "standard error");
+  }
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point last_;
+  bool shown_ = false;
+};
+
+}  // namespace
+
+Result<Key> pool_key(const PoolArguments& arguments) {
+  if (arguments.name.empty()) {
+    return fail(Errc::usage, "no name given", "cachectl pool " + arguments.action + " NAME");
+  }
+  return Key::from(arguments.name);
+}
+
+Result<pool::Options> pool_options(Session& session, const Key& key) {
+  CACHECTL_ASSIGN(const auto* settings, session.settings());
+  const auto found = settings->entries.find(key.bytes());
+  const config::EntrySettings defaults;
+  const auto& entry = found == settings->entries.end() ? defaults : found->second;
+  pool::Options options;
+  options.most = static_cast<unsigned>(entry.pool_max);
+  options.reset = reset_of(entry.pool_reset);
+  options.way = way_of(entry.pool_copy);
+  if (is_terminal(STDERR_FILENO)) {
+    options.progress = [line = std::make_shared<ProgressLine>()](const tree::Progress& done) {
+      (*line)(done);
+    };
+  }
+  return options;
+}
+
+std::string holders(const pool::Pool& pool) {
+  std::string text;
+  const auto slots = pool.list();
+  if (!slots) return text;
+  for (const auto& slot : *slots) {
+    if (slot.condition != pool::Condition::leased) continue;
+    text += fmt::format("{}replica {} by {}", text.empty() ? "" : "; ", slot.number,
+                        slot.state.owner.empty() ? "somebody" : slot.state.owner);
+  }
+  return text;
+}
+
+}  // namespace cachectl::cli

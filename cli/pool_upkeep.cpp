@@ -1,0 +1,78 @@
+// cachectl pool resize|reset|drain: replicas that nobody has.
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "cli/configured.hpp"
+#include "cli/pool_actions.hpp"
+
+namespace cachectl::cli {
+
+Result<int> pool_resize(Session& session, const PoolArguments& arguments) {
+  const auto& text = arguments.number;
+  unsigned wanted = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), wanted);
+  if (error != std::errc() || end != text.data() + text.size() || wanted > pool::kMost) {
+    return fail(Errc::usage, "'" + escaped(text) + "' is no number of replicas",
+                fmt::format("give one from 0 to {}", pool::kMost));
+  }
+  CACHECTL_ASSIGN(const auto key, pool_key(arguments));
+  CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
+  CACHECTL_ASSIGN(auto chosen, pool_options(session, key));
+  if (wanted > chosen.most) {
+    return fail(Errc::usage,
+                fmt::format("{} replicas are more than pool.max, {}", wanted, chosen.most),
+                "raise pool.max in the configuration");
+  }
+  chosen.reset = pool::Reset::dirty;
+  CACHECTL_ASSIGN(const auto pool, cache->pool(key, std::move(chosen)));
+  CACHECTL_TRY(pool.trim(wanted, false));
+  if (wanted == 0) return kDone;
+  CACHECTL_ASSIGN(const auto primary, tree_of(session, key));
+  if (!primary.tree) return primary.status != kDone ? primary.status : kNo;
+  for (unsigned number = 1; number <= wanted; ++number) {
+    CACHECTL_ASSIGN(auto slot, pool.try_take(number));
+    if (slot) CACHECTL_TRY(pool.prepare(*slot, *primary.tree));
+  }
+  return kDone;
+}
+
+Result<int> pool_reset(Session& session, const PoolArguments& arguments) {
+  CACHECTL_ASSIGN(const auto key, pool_key(arguments));
+  CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
+  CACHECTL_ASSIGN(auto chosen, pool_options(session, key));
+  if (chosen.reset == pool::Reset::no) chosen.reset = pool::Reset::dirty;
+  CACHECTL_ASSIGN(const auto pool, cache->find_pool(key, std::move(chosen)));
+  if (!pool) return kNo;
+  CACHECTL_ASSIGN(const auto primary, tree_of(session, key));
+  if (!primary.tree) return primary.status != kDone ? primary.status : kNo;
+  CACHECTL_ASSIGN(const auto slots, pool->list());
+  for (const auto& known : slots) {
+    if (known.condition == pool::Condition::leased || known.condition == pool::Condition::empty) {
+      continue;
+    }
+    CACHECTL_ASSIGN(auto slot, pool->try_take(known.number));
+    if (!slot) continue;
+    CACHECTL_TRY(slot->state().way == pool::Way::overlay
+                     ? pool->prepare_overlay(*slot, *primary.tree)
+                     : pool->prepare(*slot, *primary.tree));
+  }
+  return kDone;
+}
+
+Result<int> pool_drain(Session& session, const PoolArguments& arguments) {
+  CACHECTL_ASSIGN(const auto key, pool_key(arguments));
+  CACHECTL_ASSIGN(const auto* settings, session.settings());
+  CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
+  CACHECTL_ASSIGN(auto chosen, pool_options(session, key));
+  CACHECTL_ASSIGN(const auto pool, cache->find_pool(key, std::move(chosen)));
+  if (!pool) return kDone;
+  CACHECTL_ASSIGN(const bool empty, pool->drain(lock::Deadline::after(settings->timeout)));
+  if (empty) return kDone;
+  return fail(
+      Errc::timeout,
+      "gave up waiting for the replicas of '" + key.printable() + "', held: " + holders(*pool),
+      "wait longer with --timeout");
+}
+
+}  // namespace cachectl::cli
