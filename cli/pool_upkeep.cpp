@@ -1,10 +1,15 @@
 // cachectl pool resize|reset|drain: replicas that nobody has.
 #include <fmt/format.h>
+#include <stdlib.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "cli/configured.hpp"
 #include "cli/pool_actions.hpp"
+#include "lock/child.hpp"
+#include "lock/process.hpp"
 
 namespace cachectl::cli {
 
@@ -60,6 +65,34 @@ Result<int> pool_reset(Session& session, const PoolArguments& arguments) {
   return kDone;
 }
 
+namespace {
+
+/// Draining a pool of which the caller has a replica himself would be waiting for oneself.
+Result<void> check_not_ours(const Cache& cache, const Key& key, const pool::Pool& pool) {
+  const auto shell = lock::ProcessIdentity::of(lock::calling_shell());
+  CACHECTL_ASSIGN(const auto leases, cache.leases());
+  CACHECTL_ASSIGN(const auto slots, pool.list());
+  const char* runs_with = ::getenv("CACHECTL_REPLICA");
+  for (const auto& slot : slots) {
+    if (slot.condition != pool::Condition::leased) continue;
+    const auto what = fmt::format("replica {} of '{}'", slot.number, key.printable());
+    if (runs_with != nullptr && slot.path == runs_with) {
+      return fail(Errc::usage, "drain would wait for itself: it runs with " + what,
+                  "drain when that command has ended");
+    }
+    const bool ours = std::any_of(leases.begin(), leases.end(), [&](const lease::Lease& lease) {
+      return lease.id.text() == slot.state.lease && lease.description.owner == shell;
+    });
+    if (ours) {
+      return fail(Errc::usage, "drain would wait for itself: this shell has " + what,
+                  "give it back first: cachectl pool checkin " + lock::shell_quoted({slot.path}));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<int> pool_drain(Session& session, const PoolArguments& arguments) {
   CACHECTL_ASSIGN(const auto key, pool_key(arguments));
   CACHECTL_ASSIGN(const auto* settings, session.settings());
@@ -67,6 +100,10 @@ Result<int> pool_drain(Session& session, const PoolArguments& arguments) {
   CACHECTL_ASSIGN(auto chosen, pool_options(session, key));
   CACHECTL_ASSIGN(const auto pool, cache->find_pool(key, std::move(chosen)));
   if (!pool) return kDone;
+  CACHECTL_TRY(check_not_ours(*cache, key, *pool));
+  if (is_terminal(STDERR_FILENO)) {
+    if (const auto who = holders(*pool); !who.empty()) session.tell("pool: waiting for " + who);
+  }
   CACHECTL_ASSIGN(const bool empty, pool->drain(lock::Deadline::after(settings->timeout)));
   if (empty) return kDone;
   return fail(

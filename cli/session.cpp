@@ -87,6 +87,10 @@ void Session::warn(const Error& what) {
   if (!options_.quiet && warned_.insert(what.describe()).second) say("cachectl: warning: ", what);
 }
 
+void Session::tell(const std::string& what) const {
+  if (!options_.quiet) say("cachectl: ", {Errc::io, 0, what, {}});
+}
+
 int Session::report(const Error& error) const {
   if (error.system_error == EPIPE) lock::die_by(SIGPIPE);
   say("cachectl: ", error);

@@ -46,6 +46,9 @@ class Session {
   /// A warning, unless --quiet; each only once.
   void warn(const Error& what);
 
+  /// What a person at a terminal may want to know, unless --quiet.
+  void tell(const std::string& what) const;
+
   /// Says what failed and returns the exit status for it. A closed standard output ends
   /// the process as SIGPIPE would, without a word.
   [[nodiscard]] int report(const Error& error) const;

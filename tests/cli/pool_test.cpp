@@ -190,6 +190,32 @@ TEST_CASE("pool: resize makes and removes idle replicas, reset mends them, drain
   CHECK(states() == "empty empty empty ");
 }
 
+TEST_CASE("pool: drain does not wait for its own shell or command, and says whom it waits for") {
+  const Sandbox sandbox;
+  fill(sandbox, 2, "copy = \"copy\"\n");
+  const auto outcome =
+      sh(sandbox,
+         "a=$($cachectl pool checkout k)\n"
+         "$cachectl pool drain k 2>err; echo $?; grep -c 'replica 1 .*checkin' err; wc -l <err\n"
+         "out=$($cachectl pool drain k 2>&1); echo $?\n"
+         "sh -c '$cachectl pool drain k --timeout 50ms 2>err; echo $?; :'\n"
+         "grep -c 'held: replica 1 by' err; $cachectl pool checkin $a\n"
+         "$cachectl pool exec k -- sh -c '$cachectl pool drain k' 2>err; echo $?; "
+         "grep -c 'itself: it runs with replica 1 ' err\n"
+         "$cachectl pool drain k; echo $?");
+  CHECK(outcome.output == "2\n1\n1\n2\n124\n1\n2\n1\n0\n");
+  // On a terminal at once, and not with --quiet.
+  const auto seen = [&](const std::string& options) {
+    return sh(sandbox,
+              "a=$($cachectl pool checkout k)\n"
+              "script -qec \"sh -c '$cachectl pool drain k --timeout 50ms " +
+                  options + "; :'\" /dev/null </dev/null; $cachectl pool checkin $a")
+        .output;
+  };
+  CHECK(seen("").find("pool: waiting for replica 1 by pid ") != std::string::npos);
+  CHECK(seen("--quiet").find("pool: waiting for") == std::string::npos);
+}
+
 TEST_CASE("pool: list without a name lists the replicas of all pools, by key") {
   const Sandbox sandbox;
   CHECK(sandbox.run({"pool", "list"}).status == 1);
