@@ -1,4 +1,7 @@
 // cachectl pool ACTION: which action, and whether what was given is for it.
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <array>
 
 #include "cli/command.hpp"
@@ -13,6 +16,7 @@ namespace {
 class PoolCommand final : public Command {
  public:
   void define(Definition& definition) override {
+    definition_ = &definition;
     definition.positional("ACTION", arguments_.action, "What to do, see below", true);
     definition.positional("NAME", arguments_.name, "The key; for checkin the path of a replica",
                           false);
@@ -37,27 +41,61 @@ class PoolCommand final : public Command {
   }
 
   Result<int> execute(Session& session) override {
-    struct Action {
-      std::string_view name;
-      Result<int> (*run)(Session&, const PoolArguments&);
-    };
-    constexpr std::array<Action, 7> kActions{{{"exec", &pool_exec},
-                                              {"checkout", &pool_checkout},
-                                              {"checkin", &pool_checkin},
-                                              {"list", &pool_list},
-                                              {"resize", &pool_resize},
-                                              {"reset", &pool_reset},
-                                              {"drain", &pool_drain}}};
     std::array<std::string_view, kActions.size()> names;
     for (std::size_t i = 0; i < kActions.size(); ++i) {
-      names.at(i) = kActions.at(i).name;
-      if (kActions.at(i).name == arguments_.action) return kActions.at(i).run(session, arguments_);
+      const auto& action = kActions.at(i);
+      names.at(i) = action.name;
+      if (action.name != arguments_.action) continue;
+      CACHECTL_TRY(check_applies(action));
+      return action.run(session, arguments_);
     }
     return fail(Errc::usage, "unknown action '" + escaped(arguments_.action) + "'",
                 config::did_you_mean(config::nearest(arguments_.action, names)));
   }
 
  private:
+  struct Action {
+    std::string_view name;
+    Result<int> (*run)(Session&, const PoolArguments&);
+    std::array<std::string_view, 3> takes;  ///< beside NAME
+
+    [[nodiscard]] bool has(std::string_view what) const {
+      return std::find(takes.begin(), takes.end(), what) != takes.end();
+    }
+  };
+  static constexpr std::array<Action, 7> kActions{{
+      {"exec", &pool_exec, {"COMMAND", "--timeout"}},
+      {"checkout", &pool_checkout, {"--owner", "--lease", "--timeout"}},
+      {"checkin", &pool_checkin, {"--publish", "--timeout"}},
+      {"list", &pool_list, {"--json"}},
+      {"resize", &pool_resize, {"N", "--timeout"}},
+      {"reset", &pool_reset, {"--timeout"}},
+      {"drain", &pool_drain, {"--timeout"}},
+  }};
+
+  [[nodiscard]] bool was_given(std::string_view what) const {
+    if (what == "COMMAND") return !arguments_.command.empty();
+    if (what == "N") return !arguments_.number.empty();
+    return definition_->was_given(std::string(what));
+  }
+
+  /// Nothing that was given is silently ignored.
+  [[nodiscard]] Result<void> check_applies(const Action& action) const {
+    for (const auto& other : kActions) {
+      for (const auto what : other.takes) {
+        if (what.empty() || action.has(what) || !was_given(what)) continue;
+        std::string takers;
+        for (const auto& taker : kActions) {
+          if (taker.has(what)) takers += (takers.empty() ? "" : ", ") + std::string(taker.name);
+        }
+        return fail(Errc::usage, fmt::format("{} has no {}", action.name, what),
+                    "that is for " + takers);
+      }
+    }
+    return {};
+  }
+
+  const Definition* definition_ = nullptr;
   PoolArguments arguments_;
 };
 

@@ -262,6 +262,36 @@ TEST_CASE("pool: what cannot be is said in one line") {
   CHECK(sandbox.run({"pool", "drain", "missing"}).status == 0);
 }
 
+TEST_CASE("pool: what does not apply to an action is refused, by name") {
+  const Sandbox sandbox;
+  fill(sandbox, 2, "copy = \"copy\"\n");
+  const std::vector<std::vector<std::string>> mistakes{{"exec", "k", "--owner", "1", "--", "true"},
+                                                       {"exec", "k", "--json", "--", "true"},
+                                                       {"exec", "k", "3", "--", "true"},
+                                                       {"checkout", "k", "--publish"},
+                                                       {"checkout", "k", "--", "true"},
+                                                       {"checkin", "k", "--lease", "1h"},
+                                                       {"list", "k", "--timeout", "1s"},
+                                                       {"list", "k", "2"},
+                                                       {"resize", "k", "1", "--json"},
+                                                       {"reset", "k", "1"},
+                                                       {"drain", "k", "--owner", "1"},
+                                                       {"drain", "k", "--", "true"}};
+  for (auto mistake : mistakes) {
+    const auto action = mistake.front();
+    mistake.insert(mistake.begin(), "pool");
+    const auto outcome = sandbox.run(mistake);
+    CAPTURE(action, outcome.errors);
+    CHECK(outcome.status == 2);
+    CHECK(outcome.output.empty());
+    CHECK(is_one_message(outcome.errors));
+    CHECK(outcome.errors.find(action + " has no ") != std::string::npos);
+  }
+  CHECK(sandbox.run({"pool", "list", "--publish"}).errors ==
+        "cachectl: pool: list has no --publish (that is for checkin)\n");
+  CHECK(sandbox.run({"pool", "list", "k"}).status == 1);
+}
+
 TEST_CASE("pool: checkout lends a replica to the shell until it is checked in") {
   const Sandbox sandbox;
   fill(sandbox, 2, "copy = \"copy\"\n");
