@@ -52,7 +52,7 @@ void put_header(Json& object, const store::RecordHeader& header, WallTime now) {
   }
   object["kind"] = header.kind == store::Kind::tree ? "tree" : "bytes";
   if (header.kind == store::Kind::tree) object["tree_generation"] = header.tree_generation;
-  object["size"] = header.output_size;
+  object["size"] = header.value_size();
   object["stderr_size"] = header.error_size;
   object["exit_status"] = header.exit_status;
   object["source_seconds"] = seconds(header.source_duration);

@@ -25,8 +25,8 @@ class Ls final : public Command {
     definition.flag("--json", json_, "One JSON object a key and line");
     definition.footer(
         "Sorted by key. On a terminal a table; in a pipe a line a key, with tabs between key,\n"
-        "age and time left in seconds (\"never\"; negative: expired), and size in bytes. Keys\n"
-        "are escaped like in C.");
+        "age and time left in seconds (\"never\"; negative: expired), and size in bytes, of a\n"
+        "directory the sum of its files. Keys are escaped like in C.");
   }
 
   Result<int> execute(Session& session) override {
@@ -78,7 +78,7 @@ class Ls final : public Command {
                                                            : short_form(row.header.expires - now_);
     return fmt::format("{:<{}}  {:>8}  {:>8}  {:>10}\n", key, width,
                        short_form(now_ - row.header.created), left,
-                       config::format_size(row.header.output_size));
+                       config::format_size(row.header.value_size()));
   }
 
   static std::string short_form(std::chrono::nanoseconds duration) {
@@ -95,7 +95,7 @@ class Ls final : public Command {
                           ? std::string("never")
                           : std::to_string(seconds(row.header.expires - now_));
     return fmt::format("{}\t{}\t{}\t{}\n", escaped(row.key), seconds(now_ - row.header.created),
-                       left, row.header.output_size);
+                       left, row.header.value_size());
   }
 
   [[nodiscard]] std::string json_line(const Listed& row) const {

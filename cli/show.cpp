@@ -76,9 +76,8 @@ class Show final : public Command {
     line("kind", header.kind == store::Kind::tree ? "tree" : "bytes");
     if (header.kind == store::Kind::tree) {
       line("path", escaped(tree));
-    } else {
-      line("size", config::format_size(header.output_size));
     }
+    line("size", config::format_size(header.value_size()));
     line("stderr size", config::format_size(header.error_size));
     line("exit status", std::to_string(header.exit_status));
     line("source took", header.source_duration.count() == 0

@@ -56,6 +56,7 @@ struct Coalescer::Value {
 struct Coalescer::Making {
   std::optional<store::StagedTree> staged;  // nothing: the value is to be bytes
   std::optional<store::Tree> previous;      // pinned, for the source to update from
+  std::uint64_t previous_size = 0;
 };
 
 RunResult Coalescer::replay(Value value, How how, const Sink& sink) {
@@ -208,6 +209,7 @@ Result<Coalescer::Making> Coalescer::prepare_tree(const Request& request) const 
   if (last.entry && last.entry->header().kind == store::Kind::tree) {
     CACHECTL_ASSIGN(making.previous, store::pin_tree(*root_, request.key.hash(),
                                                      last.entry->header().tree_generation));
+    making.previous_size = last.entry->header().tree_size;
   }
   return making;
 }
@@ -231,6 +233,7 @@ Result<store::Generation> Coalescer::publish(const Request& request, store::Reco
   if (not_modified) {
     header.kind = store::Kind::tree;
     header.tree_generation = making.previous->generation();
+    header.tree_size = making.previous_size;
     header.exit_status = 0;
   }
   if (tree_made) CACHECTL_TRY(making.staged->seal(request.policy.durability));

@@ -46,6 +46,7 @@ constexpr Field<std::int32_t> kExitStatus{96};
 constexpr Field<std::uint32_t> kKind{100};
 constexpr Field<std::uint32_t> kKeySize{104};
 constexpr Field<std::uint64_t> kTreeGeneration{112};
+constexpr Field<std::uint64_t> kTreeSize{120};
 
 constexpr std::uint64_t kLargestPayload = std::uint64_t{1} << 60U;
 constexpr std::chrono::seconds kSlack{5};
@@ -99,6 +100,7 @@ std::array<std::byte, RecordHeader::kSize> encode(const RecordHeader& header,
   kKind.put(bytes, static_cast<std::uint32_t>(header.kind));
   kKeySize.put(bytes, static_cast<std::uint32_t>(key.size()));
   kTreeGeneration.put(bytes, header.tree_generation);
+  kTreeSize.put(bytes, header.tree_size);
   kHeaderChecksum.put(bytes, header_checksum(bytes, lock::bytes_of(key)));
   return bytes;
 }
@@ -126,6 +128,7 @@ Result<RecordHeader> decode_header(lock::Bytes head) {
   header.kind = static_cast<Kind>(kKind.get(head));
   header.key_size = kKeySize.get(head);
   header.tree_generation = kTreeGeneration.get(head);
+  header.tree_size = kTreeSize.get(head);
   // The checksum was right, so these were written; but not by a program of this version.
   if (kHeaderSize.get(head) != RecordHeader::kSize ||
       (header.kind != Kind::bytes && header.kind != Kind::tree) ||

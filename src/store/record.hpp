@@ -21,7 +21,7 @@
 //      104    4  size of the key
 //      108    4  zero
 //      112    8  the generation in trees/ that is the value; 0 where kind is bytes
-//      120    8  zero
+//      120    8  size of that tree, the sum of its files; 0 where kind is bytes
 //      128       key, output, errors; and there the file ends
 //
 // Magic, version, header size, header checksum and key size lie there in every version
@@ -79,7 +79,12 @@ struct RecordHeader {
   std::uint32_t key_size = 0;
   /// An older one than `generation` where the source has said "not modified" since.
   Generation tree_generation = 0;
+  std::uint64_t tree_size = 0;
 
+  /// What a person calls the size of it.
+  [[nodiscard]] std::uint64_t value_size() const {
+    return kind == Kind::tree ? tree_size : output_size;
+  }
   [[nodiscard]] std::uint64_t payload_offset() const { return kSize + key_size; }
   [[nodiscard]] std::uint64_t file_size() const {
     return payload_offset() + output_size + error_size;

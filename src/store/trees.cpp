@@ -116,6 +116,7 @@ Result<void> StagedTree::seal(lock::Durability durability) {
 }
 
 Result<void> StagedTree::seal(const tree::Manifest& manifest, lock::Durability durability) {
+  bytes_ = manifest.bytes();
   const auto path = directory_->path_of(kManifest);
   CACHECTL_ASSIGN(const auto file, directory_->open_file(kManifest, O_WRONLY | O_CREAT | O_EXCL,
                                                          root_->file_mode()));
@@ -220,6 +221,7 @@ Result<void> publish(const Root& root, const Key& key, StagedTree* tree, RecordW
     CACHECTL_TRY(tree->place(key.hash(), header.generation, durability));
     header.kind = Kind::tree;
     header.tree_generation = header.generation;
+    header.tree_size = tree->bytes_;
   }
   CACHECTL_TRY(writer.publish(header, Place::entry, durability));
   if (header.kind == Kind::tree) {

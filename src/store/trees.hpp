@@ -103,6 +103,7 @@ class StagedTree {
   std::unique_ptr<lock::Directory> staging_;  // before lock_, which refers to it
   lock::StagedFile lock_;
   std::unique_ptr<lock::Directory> directory_;  // null: placed, or not made yet
+  std::uint64_t bytes_ = 0;                     // once sealed
   bool placed_ = false;
 };
 

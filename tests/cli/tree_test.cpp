@@ -121,6 +121,23 @@ TEST_CASE("tree: twenty at once share one run, and one failure") {
   CHECK(sandbox.run({"path", "l"}).status == 1);
 }
 
+TEST_CASE("tree: ls and show tell the size, also when it was not modified") {
+  const Sandbox sandbox;
+  configure(sandbox,
+            "[entries.made]\nkind = \"tree\"\nttl = \"1h\"\nnot-modified = 77\nshell = true\n"
+            "source = '''test -z \"$CACHECTL_PREVIOUS\" || exit 77\n"
+            "mkdir \"$CACHECTL_OUTPUT\"; head -c 2000 /dev/zero >\"$CACHECTL_OUTPUT/x\"'''\n");
+  const auto outcome =
+      run(sandbox.shell("mkdir -p in/d; head -c 300 /dev/zero >in/x; echo 1 >in/d/y; ln in/x in/z\n"
+                        "$cachectl set stored --dir in; $cachectl set file --dir in/x\n"
+                        "$cachectl refresh made; $cachectl refresh made\n"
+                        "$cachectl ls | cut -f1,4; $cachectl show made | grep ^size\n"
+                        "$cachectl show made --json | grep -o '\"size\":[0-9]*'"));
+  CHECK(outcome.errors.empty());
+  CHECK(outcome.output ==
+        "file\t300\nmade\t2000\nstored\t302\nsize          1.9 KiB\n\"size\":2000\n");
+}
+
 TEST_CASE("tree: refresh makes what is configured, from what was there before") {
   const Sandbox sandbox;
   configure(sandbox,
