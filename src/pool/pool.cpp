@@ -1,9 +1,11 @@
 #include "src/pool/pool.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "lock/retry.hpp"
@@ -90,6 +92,19 @@ Result<std::optional<tree::Filled>> read_filled(const Directory& directory) {
   return std::optional(tree::Filled{std::move(*manifest), std::move(*snapshot)});
 }
 
+/// Gives the upper layer, which is what is seen of the top directory, its mode and time.
+Result<void> dress_upper(const Directory& slot, const store::Tree& primary) {
+  CACHECTL_ASSIGN(const auto value, primary.directory().status(store::StagedTree::kValue));
+  if (!value) return fail(system_error("stat " + primary.path(), ENOENT));
+  CACHECTL_ASSIGN(const auto upper, slot.open_below(kUpper));
+  const std::array<timespec, 2> times{timespec{0, UTIME_OMIT}, value->st_mtim};
+  if (lock::retry([&] { return ::fchmod(upper.descriptor(), value->st_mode & 07777U); }) != 0 ||
+      lock::retry([&] { return ::futimens(upper.descriptor(), times.data()); }) != 0) {
+    return fail(system_error("set mode and time of " + upper.path()));
+  }
+  return {};
+}
+
 /// Whether anything is in a directory; one that is not there has nothing.
 Result<bool> is_empty(const Directory& directory, const char* name) {
   CACHECTL_ASSIGN(const auto inside, directory.find_below(name));
@@ -100,8 +115,9 @@ Result<bool> is_empty(const Directory& directory, const char* name) {
 /// Whether the replica is not as it was filled.
 Result<bool> is_changed(const Directory& directory, const ReplicaState& state) {
   if (state.way == Way::overlay) {
-    CACHECTL_ASSIGN(const bool empty, is_empty(directory, kUpper));
-    return !empty;
+    // One that may not be looked into was changed, or is one of a value that may not.
+    const auto empty = is_empty(directory, kUpper);
+    return !empty || !*empty;
   }
   CACHECTL_ASSIGN(const auto filled, read_filled(directory));
   if (!filled) return true;
@@ -382,12 +398,16 @@ Result<void> Pool::prepare_overlay(Slot& slot, const store::Tree& primary) const
   const bool known =
       state.status == Status::ready && state.boot == boot_id() && state.way == Way::overlay;
   CACHECTL_ASSIGN(const bool as_it_is, will_do(slot, primary, known));
-  if (as_it_is) return {};
+  if (as_it_is) {
+    // Its contents are; what its user did to mode and time of the directory does not show.
+    return options_.reset == Reset::no ? Result<void>() : dress_upper(*slot.directory_, primary);
+  }
   CACHECTL_TRY(begin(slot));
   for (const char* name : {kValue, kUpper, kWork}) {
     CACHECTL_ASSIGN(const auto made,
                     slot.directory_->ensure_below(name, root_->directory_mode(), false));
   }
+  CACHECTL_TRY(dress_upper(*slot.directory_, primary));
   slot.state_.status = Status::ready;
   slot.state_.generation = primary.generation();
   slot.state_.way = Way::overlay;

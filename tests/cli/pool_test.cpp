@@ -216,6 +216,24 @@ TEST_CASE("pool: drain does not wait for its own shell or command, and says whom
   CHECK(seen("--quiet").find("pool: waiting for") == std::string::npos);
 }
 
+TEST_CASE("pool: the top directory of an overlay has the mode and the time of the value's") {
+  const Sandbox sandbox;
+  fill(sandbox, 1, "copy = \"overlay\"\n");
+  REQUIRE(sh(sandbox, "chmod 751 in; touch -d @1234567890.5 in; $cachectl set k --dir in").status ==
+          0);
+  const std::string look = "stat -c '%a %.1Y' $CACHECTL_REPLICA";
+  const auto first =
+      sandbox.run({"pool", "exec", "k", "--", "sh", "-c",
+                   look + "; chmod 700 $CACHECTL_REPLICA; cd $CACHECTL_REPLICA; touch t; rm t"});
+  if (first.status == 125) {
+    WARN("overlays cannot be mounted here");
+    return;
+  }
+  CHECK(first.output == "751 1234567890.5\n");
+  // A change of these alone leaves nothing in the upper layer.
+  CHECK(sandbox.run({"pool", "exec", "k", "--", "sh", "-c", look}).output == first.output);
+}
+
 TEST_CASE("pool: list without a name lists the replicas of all pools, by key") {
   const Sandbox sandbox;
   CHECK(sandbox.run({"pool", "list"}).status == 1);
