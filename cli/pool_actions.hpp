@@ -35,6 +35,12 @@ struct PoolArguments {
 /// What the configuration says of the pool of a key.
 [[nodiscard]] Result<pool::Options> pool_options(Session& session, const Key& key);
 
+/// The same without the overlay, which is no copy.
+[[nodiscard]] std::vector<Way> copying(std::vector<Way> ways);
+
+/// None of the ways that pool.copy allows works, and why not each of them.
+[[nodiscard]] Error no_way(const Key& key, const std::string& why);
+
 /// "replica 1 by pid 812 (npm test); replica 2 by ...": who has one now.
 [[nodiscard]] std::string holders(const pool::Pool& pool);
 

@@ -1,8 +1,8 @@
 // cachectl pool exec|checkout|checkin: replicas that are handed out and come back.
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
@@ -29,11 +29,9 @@ struct HeldOrStatus {
   std::optional<Held> held;
   int status = kDone;
 };
-Result<HeldOrStatus> take(Session& session, const PoolArguments& arguments, bool overlay,
-                          const std::string& owner) {
-  CACHECTL_ASSIGN(Key key, pool_key(arguments));
+Result<HeldOrStatus> take(Session& session, Key key, pool::Options options,
+                          const std::vector<Way>& ways, const std::string& owner) {
   CACHECTL_ASSIGN(const auto* settings, session.settings());
-  CACHECTL_ASSIGN(auto chosen, pool_options(session, key));
   CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
   CACHECTL_ASSIGN(const auto found, cache->inspect(key));
   store::Generation wanted = 0;
@@ -46,9 +44,9 @@ Result<HeldOrStatus> take(Session& session, const PoolArguments& arguments, bool
                   "store one with cachectl set --dir, or add [entries." + key.printable() + "]");
     }
   }
-  CACHECTL_ASSIGN(auto pool, cache->pool(key, std::move(chosen)));
+  CACHECTL_ASSIGN(auto pool, cache->pool(key, std::move(options)));
   const auto deadline = lock::Deadline::after(settings->timeout);
-  CACHECTL_ASSIGN(auto slot, pool.take(wanted, overlay, deadline, owner));
+  CACHECTL_ASSIGN(auto slot, pool.take(wanted, ways, deadline, owner));
   if (!slot) {
     return fail(
         Errc::timeout,
@@ -79,6 +77,44 @@ Result<lock::Child> spawn(const Held& held, const std::vector<std::string>& argv
   return lock::Child::spawn(command, &trap.previous_mask());
 }
 
+Result<lock::Child> start_in_overlay(Held& held, const std::vector<std::string>& argv,
+                                     const lock::SignalTrap& trap, const std::string& why) {
+  CACHECTL_TRY(held.pool.prepare_overlay(held.slot, held.primary, why));
+  auto started = spawn(held, argv, trap,
+                       pool::mount_overlay(held.slot, held.key.hash(), held.primary.generation()));
+  if (!started && started.error().code == Errc::unsupported) {
+    return fail(Errc::unsupported, system_error("overlay", started.error().system_error).message);
+  }
+  return started;
+}
+
+Result<lock::Child> start_in_copy(Held& held, const std::vector<Way>& ways,
+                                  const std::vector<std::string>& argv,
+                                  const lock::SignalTrap& trap, const std::string& why) {
+  CACHECTL_TRY(held.pool.prepare(held.slot, held.primary, ways, why));
+  return spawn(held, argv, trap, {});
+}
+
+/// Starts the command in a replica that is made in the first way that works.
+Result<lock::Child> start(Held& held, std::vector<Way> ways, const std::vector<std::string>& argv,
+                          const lock::SignalTrap& trap) {
+  const auto& state = held.slot.state();
+  const auto made = std::find(ways.begin(), ways.end(), state.way);
+  const bool is_there = state.status == pool::Status::ready && made != ways.end() &&
+                        state.generation == held.primary.generation();
+  if (is_there) std::rotate(ways.begin(), made, made + 1);
+  std::string why;
+  for (auto way = ways.begin(); way != ways.end();) {
+    const auto end = std::find(way, ways.end(), Way::overlay);
+    auto started = way == end ? start_in_overlay(held, argv, trap, why)
+                              : start_in_copy(held, {way, end}, argv, trap, why);
+    if (started || started.error().code != Errc::unsupported) return started;
+    why += (why.empty() ? "" : "; ") + started.error().message;
+    way = way == end ? way + 1 : end;
+  }
+  return fail(no_way(held.key, why));
+}
+
 }  // namespace
 
 Result<int> pool_exec(Session& session, const PoolArguments& arguments) {
@@ -86,39 +122,14 @@ Result<int> pool_exec(Session& session, const PoolArguments& arguments) {
     return fail(Errc::usage, "no command given", "cachectl pool exec NAME -- COMMAND");
   }
   const auto owner = fmt::format("pid {} ({})", ::getpid(), lock::shell_quoted(arguments.command));
-  CACHECTL_ASSIGN(auto taken, take(session, arguments, true, owner));
+  CACHECTL_ASSIGN(const auto key, pool_key(arguments));
+  CACHECTL_ASSIGN(const auto chosen, pool_options(session, key));
+  CACHECTL_ASSIGN(auto taken, take(session, key, chosen, chosen.ways, owner));
   if (!taken.held) return taken.status;
   auto& held = *taken.held;
-  CACHECTL_ASSIGN(const auto chosen, pool_options(session, held.key));
-  CACHECTL_ASSIGN(const auto value, held.primary.directory().status(store::StagedTree::kValue));
-  const bool is_directory = value && S_ISDIR(value->st_mode);
-  const bool is_copy = held.slot.state().status == pool::Status::ready &&
-                       held.slot.state().way != pool::Way::overlay &&
-                       held.slot.state().generation == held.primary.generation();
-  const bool forced = chosen.way == pool::Way::overlay;
-  const bool overlay = is_directory && (forced || (!chosen.way && !is_copy));
   CACHECTL_ASSIGN(const auto trap, lock::SignalTrap::create());
-  std::optional<lock::Child> child;
-  std::string why;
-  if (overlay) {
-    CACHECTL_TRY(held.pool.prepare_overlay(held.slot, held.primary));
-    auto mounted =
-        spawn(held, arguments.command, trap,
-              pool::mount_overlay(held.slot, held.key.hash(), held.primary.generation()));
-    if (!mounted && (forced || mounted.error().code != Errc::unsupported)) {
-      return fail(std::move(mounted).error());
-    }
-    if (mounted) child.emplace(std::move(*mounted));
-    if (!mounted) why = "no overlay: " + mounted.error().message;
-  } else if (forced) {
-    return fail(Errc::unsupported, "a file cannot be an overlay");
-  }
-  if (!child) {
-    CACHECTL_TRY(held.pool.prepare(held.slot, held.primary, why));
-    CACHECTL_ASSIGN(auto started, spawn(held, arguments.command, trap, {}));
-    child.emplace(std::move(started));
-  }
-  CACHECTL_ASSIGN(const auto status, child->wait(&trap));
+  CACHECTL_ASSIGN(auto child, start(held, chosen.ways, arguments.command, trap));
+  CACHECTL_ASSIGN(const auto status, child.wait(&trap));
   CACHECTL_TRY(held.pool.give_back(held.slot));
   return status.value;
 }
@@ -127,14 +138,19 @@ Result<int> pool_checkout(Session& session, const PoolArguments& arguments) {
   CACHECTL_ASSIGN(const auto duration, arguments.owner.duration());
   CACHECTL_ASSIGN(const auto owner, arguments.owner.owner());
   const auto who = fmt::format("pid {} ({})", owner.identity().pid, owner.command());
-  CACHECTL_ASSIGN(auto taken, take(session, arguments, false, who));
-  if (!taken.held) return taken.status;
-  auto& held = *taken.held;
-  CACHECTL_ASSIGN(const auto chosen, pool_options(session, held.key));
-  if (chosen.way == pool::Way::overlay) {
+  CACHECTL_ASSIGN(const auto key, pool_key(arguments));
+  CACHECTL_ASSIGN(const auto chosen, pool_options(session, key));
+  const auto ways = copying(chosen.ways);
+  if (ways.empty()) {
     return fail(Errc::usage, "an overlay is seen by one command only", "use cachectl pool exec");
   }
-  CACHECTL_TRY(held.pool.prepare(held.slot, held.primary));
+  CACHECTL_ASSIGN(auto taken, take(session, key, chosen, ways, who));
+  if (!taken.held) return taken.status;
+  auto& held = *taken.held;
+  auto made = held.pool.prepare(held.slot, held.primary, ways, {});
+  if (!made && made.error().code == Errc::unsupported)
+    return fail(no_way(key, made.error().message));
+  if (!made) return fail(std::move(made).error());
   CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
   CACHECTL_ASSIGN(const auto lease, cache->lend(held.key, held.slot, owner, duration));
   CACHECTL_TRY(held.pool.note_owner(held.slot, lease.id().text(), who));

@@ -2,40 +2,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "cli/pool_actions.hpp"
 #include "src/config/size.hpp"
 
 namespace cachectl::cli {
 
 namespace {
-
-pool::Reset reset_of(config::PoolReset reset) {
-  switch (reset) {
-    case config::PoolReset::no:
-      return pool::Reset::no;
-    case config::PoolReset::dirty:
-      return pool::Reset::dirty;
-    case config::PoolReset::always:
-      break;
-  }
-  return pool::Reset::always;
-}
-
-std::optional<pool::Way> way_of(config::PoolCopy copy) {
-  switch (copy) {
-    case config::PoolCopy::automatic:
-      break;
-    case config::PoolCopy::overlay:
-      return pool::Way::overlay;
-    case config::PoolCopy::reflink:
-      return pool::Way::reflink;
-    case config::PoolCopy::hardlink:
-      return pool::Way::hard_link;
-    case config::PoolCopy::copy:
-      return pool::Way::copy;
-  }
-  return std::nullopt;
-}
 
 /// One line on a terminal, from the second second on.
 class ProgressLine {
@@ -84,14 +58,25 @@ Result<pool::Options> pool_options(Session& session, const Key& key) {
   const auto& entry = found == settings->entries.end() ? defaults : found->second;
   pool::Options options;
   options.most = static_cast<unsigned>(entry.pool_max);
-  options.reset = reset_of(entry.pool_reset);
-  options.way = way_of(entry.pool_copy);
+  options.reset = entry.pool_reset;
+  if (!entry.pool_copy.empty()) options.ways = entry.pool_copy;
   if (is_terminal(STDERR_FILENO)) {
     options.progress = [line = std::make_shared<ProgressLine>()](const tree::Progress& done) {
       (*line)(done);
     };
   }
   return options;
+}
+
+std::vector<Way> copying(std::vector<Way> ways) {
+  ways.erase(std::remove(ways.begin(), ways.end(), Way::overlay), ways.end());
+  return ways;
+}
+
+Error no_way(const Key& key, const std::string& why) {
+  return {Errc::unsupported, 0,
+          "no way that is allowed makes a replica of '" + key.printable() + "': " + why,
+          "allow another one in pool.copy"};
 }
 
 std::string holders(const pool::Pool& pool) {

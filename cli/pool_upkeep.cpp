@@ -13,6 +13,21 @@
 
 namespace cachectl::cli {
 
+namespace {
+
+/// Makes an idle replica in advance: a copy, which serves everybody, where one is allowed.
+Result<void> make_ready(const Key& key, const pool::Pool& pool, pool::Slot& slot,
+                        const store::Tree& primary, const std::vector<Way>& ways) {
+  const auto copies = copying(ways);
+  auto made = copies.empty() ? pool.prepare_overlay(slot, primary, {})
+                             : pool.prepare(slot, primary, copies, {});
+  if (!made && made.error().code == Errc::unsupported)
+    return fail(no_way(key, made.error().message));
+  return made;
+}
+
+}  // namespace
+
 Result<int> pool_resize(Session& session, const PoolArguments& arguments) {
   const auto& text = arguments.number;
   unsigned wanted = 0;
@@ -29,7 +44,8 @@ Result<int> pool_resize(Session& session, const PoolArguments& arguments) {
                 fmt::format("{} replicas are more than pool.max, {}", wanted, chosen.most),
                 "raise pool.max in the configuration");
   }
-  chosen.reset = pool::Reset::dirty;
+  chosen.reset = Reset::dirty;
+  const auto ways = chosen.ways;
   CACHECTL_ASSIGN(const auto pool, cache->pool(key, std::move(chosen)));
   CACHECTL_TRY(pool.trim(wanted, false));
   if (wanted == 0) return kDone;
@@ -37,7 +53,7 @@ Result<int> pool_resize(Session& session, const PoolArguments& arguments) {
   if (!primary.tree) return primary.status != kDone ? primary.status : kNo;
   for (unsigned number = 1; number <= wanted; ++number) {
     CACHECTL_ASSIGN(auto slot, pool.try_take(number));
-    if (slot) CACHECTL_TRY(pool.prepare(*slot, *primary.tree));
+    if (slot) CACHECTL_TRY(make_ready(key, pool, *slot, *primary.tree, ways));
   }
   return kDone;
 }
@@ -46,7 +62,8 @@ Result<int> pool_reset(Session& session, const PoolArguments& arguments) {
   CACHECTL_ASSIGN(const auto key, pool_key(arguments));
   CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
   CACHECTL_ASSIGN(auto chosen, pool_options(session, key));
-  if (chosen.reset == pool::Reset::no) chosen.reset = pool::Reset::dirty;
+  if (chosen.reset == Reset::no) chosen.reset = Reset::dirty;
+  const auto ways = chosen.ways;
   CACHECTL_ASSIGN(const auto pool, cache->find_pool(key, std::move(chosen)));
   if (!pool) return kNo;
   CACHECTL_ASSIGN(const auto primary, tree_of(session, key));
@@ -58,9 +75,10 @@ Result<int> pool_reset(Session& session, const PoolArguments& arguments) {
     }
     CACHECTL_ASSIGN(auto slot, pool->try_take(known.number));
     if (!slot) continue;
-    CACHECTL_TRY(slot->state().way == pool::Way::overlay
-                     ? pool->prepare_overlay(*slot, *primary.tree)
-                     : pool->prepare(*slot, *primary.tree));
+    const bool stays = slot->state().way == Way::overlay &&
+                       std::find(ways.begin(), ways.end(), Way::overlay) != ways.end();
+    CACHECTL_TRY(
+        make_ready(key, *pool, *slot, *primary.tree, stays ? std::vector{Way::overlay} : ways));
   }
   return kDone;
 }

@@ -23,6 +23,24 @@ Result<void> parse(std::optional<int>& target, const EntryOption&, const EntryTe
   return {};
 }
 
+/// "auto", one way, or a list of ways.
+Result<void> parse(std::vector<Way>& target, const EntryOption& option, const EntryText& text) {
+  const auto words = text.is_array ? text.elements : std::vector<std::string>{text.text};
+  if (words.empty()) return fail(Errc::usage, "names no way", "write one, or \"auto\"");
+  target.clear();
+  for (const auto& word : words) {
+    CACHECTL_ASSIGN(const std::size_t index, parse_choice(option.choices, word));
+    if (index == 0 && words.size() > 1) return fail(Errc::usage, "'auto' stands alone");
+    if (index == 0) return {};
+    const auto way = static_cast<Way>(index - 1);
+    if (std::find(target.begin(), target.end(), way) != target.end()) {
+      return fail(Errc::usage, "names '" + word + "' twice");
+    }
+    target.push_back(way);
+  }
+  return {};
+}
+
 template <typename Value>
 Result<void> parse(Value& target, const EntryOption& option, const EntryText& text) {
   return parse_value(target, option.type, option.choices, text.text);
@@ -50,8 +68,8 @@ constexpr std::array<EntryOption, 9> table{{
      "how many replicas there can be at once"},
     {"pool.reset", Type::choice, "dirty", "never|dirty|always", &set<&EntrySettings::pool_reset>,
      "which replicas are made like new when they come back"},
-    {"pool.copy", Type::choice, "auto", "auto|overlay|reflink|hardlink|copy",
-     &set<&EntrySettings::pool_copy>, "how replicas are made; all but auto force one way"},
+    {"pool.copy", Type::choices, "auto", "auto|overlay|reflink|hardlink|copy",
+     &set<&EntrySettings::pool_copy>, "the ways in which replicas may be made, by preference"},
 }};
 
 }  // namespace

@@ -22,13 +22,12 @@
 
 #include "lock/result.hpp"
 #include "src/config/options.hpp"
+#include "src/replica.hpp"
 
 namespace cachectl::config {
 
 /// The enumerators stand in the order of EntryOption::choices.
 enum class EntryKind { bytes, tree };
-enum class PoolReset { no, dirty, always };
-enum class PoolCopy { automatic, overlay, reflink, hardlink, copy };
 
 /// Text of a file before it is known what it is for.
 struct EntryText {
@@ -48,8 +47,8 @@ struct EntrySettings {
   std::optional<int> not_modified;  ///< the exit status that says so
   std::uint64_t pool_size = 0;
   std::uint64_t pool_max = 0;
-  PoolReset pool_reset = PoolReset::dirty;
-  PoolCopy pool_copy = PoolCopy::automatic;
+  Reset pool_reset = Reset::dirty;
+  std::vector<Way> pool_copy;  ///< those allowed, by preference; empty: automatic
 
   /// What was given, by the key of the option, as one would write it, and where.
   struct Given {

@@ -20,7 +20,7 @@ struct Settings;
 enum class Durability;
 enum class OnTimeout;
 
-enum class Type { duration, size, integer, boolean, path, choice, status, command };
+enum class Type { duration, size, integer, boolean, path, choice, choices, status, command };
 
 /// Where the value of an option lives.
 using Field =

@@ -104,6 +104,7 @@ else `$HOME/.cache/cachectl`.
 | boolean | `true`, `false` | `true`, `false`, `1`, `0` |
 | path | absolute, or `"~/..."` | relative ones start at the working directory |
 | choice | one of the words, in quotes | one of the words |
+| choices | one of the words, or several: `["reflink", "copy"]` | |
 | exit status | `75`, `"none"` | |
 | command | `["command", "argument"]`, or with `shell = true` one text for `sh -c` | |
 )";

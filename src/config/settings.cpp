@@ -39,7 +39,9 @@ Result<void> set(Settings& settings, const Option& option, std::string_view text
 /// duration so that the parser can say which unit to add.
 bool fits(Type type, TomlKind kind) {
   if (type == Type::boolean) return kind == TomlKind::boolean;
-  if (type == Type::command) return kind == TomlKind::string || kind == TomlKind::strings;
+  if (type == Type::command || type == Type::choices) {
+    return kind == TomlKind::string || kind == TomlKind::strings;
+  }
   if (kind == TomlKind::string) return true;
   const bool number =
       type == Type::duration || type == Type::size || type == Type::integer || type == Type::status;

@@ -118,6 +118,8 @@ std::string expectation(Type type, std::string_view choices) {
       return "a path in quotes";
     case Type::choice:
       return spelled(choices_in(choices)) + ", in quotes";
+    case Type::choices:
+      return spelled(choices_in(choices)) + ", in quotes, or a list of them";
     case Type::status:
       return "an exit status or \"none\"";
     case Type::command:
@@ -140,6 +142,8 @@ std::string_view type_name(Type type) {
       return "path";
     case Type::choice:
       return "choice";
+    case Type::choices:
+      return "choices";
     case Type::status:
       return "exit status";
     case Type::command:

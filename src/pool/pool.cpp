@@ -93,12 +93,10 @@ Result<std::optional<tree::Filled>> read_filled(const Directory& directory) {
 }
 
 /// Gives the upper layer, which is what is seen of the top directory, its mode and time.
-Result<void> dress_upper(const Directory& slot, const store::Tree& primary) {
-  CACHECTL_ASSIGN(const auto value, primary.directory().status(store::StagedTree::kValue));
-  if (!value) return fail(system_error("stat " + primary.path(), ENOENT));
+Result<void> dress_upper(const Directory& slot, const struct stat& value) {
   CACHECTL_ASSIGN(const auto upper, slot.open_below(kUpper));
-  const std::array<timespec, 2> times{timespec{0, UTIME_OMIT}, value->st_mtim};
-  if (lock::retry([&] { return ::fchmod(upper.descriptor(), value->st_mode & 07777U); }) != 0 ||
+  const std::array<timespec, 2> times{timespec{0, UTIME_OMIT}, value.st_mtim};
+  if (lock::retry([&] { return ::fchmod(upper.descriptor(), value.st_mode & 07777U); }) != 0 ||
       lock::retry([&] { return ::futimens(upper.descriptor(), times.data()); }) != 0) {
     return fail(system_error("set mode and time of " + upper.path()));
   }
@@ -125,6 +123,10 @@ Result<bool> is_changed(const Directory& directory, const ReplicaState& state) {
   return !changed.empty();
 }
 
+bool contains(const std::vector<Way>& ways, Way way) {
+  return std::find(ways.begin(), ways.end(), way) != ways.end();
+}
+
 Way way_of(tree::Method method) {
   switch (method) {
     case tree::Method::reflink:
@@ -137,12 +139,15 @@ Way way_of(tree::Method method) {
   return Way::copy;
 }
 
-tree::CopyOptions copy_options(const Options& options) {
+tree::CopyOptions copy_options(const Options& options, const std::vector<Way>& ways) {
   tree::CopyOptions result;
   result.progress = options.progress;
-  if (options.way == Way::reflink) result.methods = {tree::Method::reflink};
-  if (options.way == Way::hard_link) result.methods = {tree::Method::hard_link};
-  if (options.way == Way::copy) result.methods = {tree::Method::copy};
+  result.methods.clear();
+  for (const auto way : ways) {
+    if (way == Way::reflink) result.methods.push_back(tree::Method::reflink);
+    if (way == Way::hard_link) result.methods.push_back(tree::Method::hard_link);
+    if (way == Way::copy) result.methods.push_back(tree::Method::copy);
+  }
   return result;
 }
 
@@ -217,7 +222,8 @@ Result<std::optional<Slot>> Pool::try_take(unsigned number) const {
   return hold(number, lock::Deadline::immediately());
 }
 
-Result<std::optional<Slot>> Pool::try_any(store::Generation wanted, bool overlay) const {
+Result<std::optional<Slot>> Pool::try_any(store::Generation wanted,
+                                          const std::vector<Way>& ways) const {
   struct Candidate {
     unsigned number;
     unsigned rank;  // the least first
@@ -232,8 +238,7 @@ Result<std::optional<Slot>> Pool::try_any(store::Generation wanted, bool overlay
     }
     // A hint only: what counts is looked at again under the lock.
     unsigned rank = 3;
-    const bool usable =
-        state && state->status == Status::ready && (overlay || state->way != Way::overlay);
+    const bool usable = state && state->status == Status::ready && contains(ways, state->way);
     if (usable) rank = state->generation == wanted ? 0 : 1;
     if (state && !usable && state->status != Status::empty)
       rank = 4;  // to be filled anew, and something to remove first
@@ -249,20 +254,20 @@ Result<std::optional<Slot>> Pool::try_any(store::Generation wanted, bool overlay
   return std::optional<Slot>();
 }
 
-Result<std::optional<Slot>> Pool::take(store::Generation wanted, bool overlay,
+Result<std::optional<Slot>> Pool::take(store::Generation wanted, const std::vector<Way>& ways,
                                        const lock::Deadline& deadline,
                                        std::string_view owner) const {
   CACHECTL_ASSIGN(auto file, open_lock());
   CACHECTL_ASSIGN(const bool waiting, somebody_waits(file.descriptor()));
   std::optional<Slot> slot;
   if (!waiting) {
-    CACHECTL_ASSIGN(slot, try_any(wanted, overlay));
+    CACHECTL_ASSIGN(slot, try_any(wanted, ways));
   }
   if (!slot && !deadline.is_immediate()) {
     CACHECTL_ASSIGN(auto ticket, Ticket::draw(std::move(file)));
     CACHECTL_ASSIGN(const bool first, ticket.wait_until_first(deadline));
     while (first && !slot && !deadline.passed()) {
-      CACHECTL_ASSIGN(slot, try_any(wanted, overlay));
+      CACHECTL_ASSIGN(slot, try_any(wanted, ways));
       if (slot) break;
       const timespec pause{0, std::chrono::nanoseconds(kLookAgain).count()};
       ::nanosleep(&pause, nullptr);
@@ -345,11 +350,11 @@ Result<void> Pool::finish(Slot& slot, const store::Tree& primary, const tree::Ma
 }
 
 Result<void> Pool::fill(Slot& slot, const store::Tree& primary, const tree::Manifest& manifest,
-                        const std::string& why) const {
+                        const std::vector<Way>& ways, const std::string& why) const {
   CACHECTL_TRY(begin(slot));
   CACHECTL_ASSIGN(const auto made,
                   tree::copy_tree(primary.directory(), store::StagedTree::kValue, manifest,
-                                  *slot.directory_, kValue, copy_options(options_)));
+                                  *slot.directory_, kValue, copy_options(options_, ways)));
   CACHECTL_ASSIGN(const auto snapshot, tree::take_snapshot(*slot.directory_, kValue));
   slot.state_.way = way_of(made.method);
   slot.state_.why = why;
@@ -357,15 +362,15 @@ Result<void> Pool::fill(Slot& slot, const store::Tree& primary, const tree::Mani
   return finish(slot, primary, manifest, snapshot);
 }
 
-Result<void> Pool::update(Slot& slot, const store::Tree& primary,
-                          const tree::Manifest& manifest) const {
+Result<void> Pool::update(Slot& slot, const store::Tree& primary, const tree::Manifest& manifest,
+                          const std::vector<Way>& ways) const {
   CACHECTL_ASSIGN(const auto filled, read_filled(*slot.directory_));
-  if (!filled) return fill(slot, primary, manifest, slot.state_.why);
+  if (!filled) return fill(slot, primary, manifest, ways, slot.state_.why);
   slot.state_.status = Status::filling;
   CACHECTL_TRY(note(slot));
-  CACHECTL_ASSIGN(const auto done,
-                  tree::update_tree(*slot.directory_, kValue, *filled, primary.directory(),
-                                    store::StagedTree::kValue, manifest, copy_options(options_)));
+  CACHECTL_ASSIGN(const auto done, tree::update_tree(*slot.directory_, kValue, *filled,
+                                                     primary.directory(), store::StagedTree::kValue,
+                                                     manifest, copy_options(options_, ways)));
   return finish(slot, primary, manifest, done.snapshot);
 }
 
@@ -377,40 +382,49 @@ Result<bool> Pool::will_do(const Slot& slot, const store::Tree& primary, bool kn
   return !changed;
 }
 
-Result<void> Pool::prepare(Slot& slot, const store::Tree& primary, const std::string& why) const {
+Result<void> Pool::prepare(Slot& slot, const store::Tree& primary, const std::vector<Way>& ways,
+                           const std::string& why) const {
   const auto& state = slot.state_;
-  const bool known = state.status == Status::ready && state.boot == boot_id() &&
-                     state.way != Way::overlay && (!options_.way || *options_.way == state.way);
+  const bool known =
+      state.status == Status::ready && state.boot == boot_id() && contains(ways, state.way);
   CACHECTL_ASSIGN(const bool as_it_is, will_do(slot, primary, known));
   if (as_it_is) return {};
   CACHECTL_ASSIGN(const auto manifest, primary.manifest());
   // Hard links share their files with the generation: what was changed is to be made anew.
   const bool anew = !known || options_.reset == Reset::always || state.way == Way::hard_link;
-  auto made = anew ? fill(slot, primary, manifest, why) : update(slot, primary, manifest);
+  auto made =
+      anew ? fill(slot, primary, manifest, ways, why) : update(slot, primary, manifest, ways);
   // Half a replica is good for nothing, and a full disk needs its room.
   if (!made) [[maybe_unused]]
     const auto cleared = clear(slot);
   return made;
 }
 
-Result<void> Pool::prepare_overlay(Slot& slot, const store::Tree& primary) const {
+Result<void> Pool::prepare_overlay(Slot& slot, const store::Tree& primary,
+                                   const std::string& why) const {
+  CACHECTL_ASSIGN(const auto value, primary.directory().status(store::StagedTree::kValue));
+  if (!value) return fail(system_error("stat " + primary.path(), ENOENT));
+  if (!S_ISDIR(value->st_mode)) {
+    return fail(Errc::unsupported, "overlay: the value is a file");
+  }
   const auto& state = slot.state_;
   const bool known =
       state.status == Status::ready && state.boot == boot_id() && state.way == Way::overlay;
   CACHECTL_ASSIGN(const bool as_it_is, will_do(slot, primary, known));
   if (as_it_is) {
     // Its contents are; what its user did to mode and time of the directory does not show.
-    return options_.reset == Reset::no ? Result<void>() : dress_upper(*slot.directory_, primary);
+    return options_.reset == Reset::no ? Result<void>() : dress_upper(*slot.directory_, *value);
   }
   CACHECTL_TRY(begin(slot));
   for (const char* name : {kValue, kUpper, kWork}) {
     CACHECTL_ASSIGN(const auto made,
                     slot.directory_->ensure_below(name, root_->directory_mode(), false));
   }
-  CACHECTL_TRY(dress_upper(*slot.directory_, primary));
+  CACHECTL_TRY(dress_upper(*slot.directory_, *value));
   slot.state_.status = Status::ready;
   slot.state_.generation = primary.generation();
   slot.state_.way = Way::overlay;
+  slot.state_.why = why;
   return note(slot);
 }
 

@@ -36,17 +36,11 @@
 
 namespace cachectl::pool {
 
-enum class Reset {
-  no,      ///< a replica keeps what its last owner changed
-  dirty,   ///< it is made like new where its last owner changed something
-  always,  ///< it is copied anew
-};
-
 struct Options {
   unsigned most = 8;  ///< slots, up to kMost
   Reset reset = Reset::dirty;
-  /// Nothing: whatever works, see prepare.
-  std::optional<Way> way;
+  /// Those allowed, by preference.
+  std::vector<Way> ways = {Way::overlay, Way::reflink, Way::copy};
   std::function<void(const tree::Progress&)> progress;  ///< of a copy that is made
 };
 
@@ -100,21 +94,25 @@ class Pool {
                                                         const KeyHash& hash, Options options);
 
   /// Waits for a free slot: the one whose replica is the most like `wanted`, a generation of
-  /// the key or 0. `overlay`: one that is an overlay will do. nullopt: the deadline passed.
-  [[nodiscard]] Result<std::optional<Slot>> take(store::Generation wanted, bool overlay,
+  /// the key or 0, and made in one of `ways`. nullopt: the deadline passed.
+  [[nodiscard]] Result<std::optional<Slot>> take(store::Generation wanted,
+                                                 const std::vector<Way>& ways,
                                                  const lock::Deadline& deadline,
                                                  std::string_view owner) const;
 
   /// A certain slot, unless somebody has it.
   [[nodiscard]] Result<std::optional<Slot>> try_take(unsigned number) const;
 
-  /// Makes the replica a copy of `primary`, by the cheapest way that works. `why`: why it
-  /// is not to be an overlay, for the list.
+  /// Makes the replica a copy of `primary`, by the first of `ways` that works; a copy that
+  /// was made by any of them is kept. `why`: why it was not made in a way that would have
+  /// been preferred, for the list. Errc::unsupported: none works, and why.
   [[nodiscard]] Result<void> prepare(Slot& slot, const store::Tree& primary,
-                                     const std::string& why = {}) const;
+                                     const std::vector<Way>& ways, const std::string& why) const;
 
   /// Makes the slot an overlay over `primary`, to be mounted by who uses it.
-  [[nodiscard]] Result<void> prepare_overlay(Slot& slot, const store::Tree& primary) const;
+  /// Errc::unsupported: it is a file.
+  [[nodiscard]] Result<void> prepare_overlay(Slot& slot, const store::Tree& primary,
+                                             const std::string& why) const;
 
   /// Notes who has it, for people and for give_back.
   [[nodiscard]] Result<void> note_owner(Slot& slot, std::string_view lease,
@@ -147,7 +145,8 @@ class Pool {
   Pool(const store::Root& root, const KeyHash& hash, lock::Directory directory, Options options)
       : root_(&root), hash_(hash), directory_(std::move(directory)), options_(std::move(options)) {}
   [[nodiscard]] Result<lock::FileLock> open_lock() const;
-  [[nodiscard]] Result<std::optional<Slot>> try_any(store::Generation wanted, bool overlay) const;
+  [[nodiscard]] Result<std::optional<Slot>> try_any(store::Generation wanted,
+                                                    const std::vector<Way>& ways) const;
   [[nodiscard]] Result<std::optional<Slot>> hold(unsigned number, const lock::Deadline& deadline,
                                                  bool from_living = false) const;
   /// The lock is free, and yet the owner lives: the holder of his lease was killed, and he
@@ -166,9 +165,11 @@ class Pool {
   [[nodiscard]] Result<bool> will_do(const Slot& slot, const store::Tree& primary,
                                      bool known) const;
   [[nodiscard]] Result<void> fill(Slot& slot, const store::Tree& primary,
-                                  const tree::Manifest& manifest, const std::string& why) const;
+                                  const tree::Manifest& manifest, const std::vector<Way>& ways,
+                                  const std::string& why) const;
   [[nodiscard]] Result<void> update(Slot& slot, const store::Tree& primary,
-                                    const tree::Manifest& manifest) const;
+                                    const tree::Manifest& manifest,
+                                    const std::vector<Way>& ways) const;
   [[nodiscard]] Result<void> note(Slot& slot) const;
 
   const store::Root* root_;

@@ -23,12 +23,12 @@
 
 #include "lock/directory.hpp"
 #include "src/clock.hpp"
+#include "src/replica.hpp"
 #include "src/store/record.hpp"
 
 namespace cachectl::pool {
 
 enum class Status { empty, filling, ready };
-enum class Way { reflink, hard_link, copy, overlay };
 
 [[nodiscard]] std::string_view name_of(Way way);
 [[nodiscard]] std::optional<Way> parse_way(std::string_view text);

@@ -173,15 +173,22 @@ void Copier::give_up(Method method, int error) {
       std::string(name_of(method)) + ": " + std::strerror(error);  // NOLINT(concurrency-mt-unsafe)
 }
 
+Error Copier::none_works(const std::string& what) const {
+  // Before one has worked, it is the tree that cannot be copied, and not this file.
+  if (!decided_) return {Errc::unsupported, 0, why_not_, {}};
+  return {Errc::unsupported,
+          0,
+          what + ": cannot be copied by " + std::string(name_of(options_.methods.back())),
+          {}};
+}
+
 Result<void> Copier::put_file(Thread& thread, Item& item) {
   for (auto i = first_method_; i < options_.methods.size(); ++i) {
     if (options_.methods[i] != Method::hard_link) return clone_or_copy(thread, item, i);
     CACHECTL_ASSIGN(const bool shared, share_file(thread, item));
     if (shared) return {};
   }
-  return fail(Errc::unsupported, thread.from.name(item.path) + ": cannot be copied by " +
-                                     std::string(name_of(options_.methods.back())) +
-                                     (why_not_.empty() ? "" : " (" + why_not_ + ")"));
+  return fail(none_works(thread.from.name(item.path)));
 }
 
 Result<bool> Copier::share_file(Thread& thread, Item& item) {
@@ -227,6 +234,9 @@ Result<void> Copier::clone_or_copy(Thread& thread, Item& item, std::size_t first
       open_name(directory, name.c_str(), O_WRONLY | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR));
   if (!to.valid()) return fail(system_error("create " + thread.to.name(item.path)));
   auto copied = content(thread, item, from, to.get(), first_method);
+  if (!copied && copied.error().code == Errc::unsupported) {
+    return fail(none_works(thread.from.name(item.path)));
+  }
   if (!copied) return fail(std::move(copied).error().within(thread.from.name(item.path)));
   // After the content: writing takes the set-user-ID bit away, and sets the time.
   if (lock::retry([&] { return ::fchmod(to.get(), item.mode); }) != 0) {
@@ -259,8 +269,7 @@ Result<void> Copier::content(Thread& thread, Item& item, const Content& from, in
       return hashing ? take_checksum(thread, item, sum.value()) : Result<void>();
     }
   }
-  return fail(Errc::unsupported, "no method that is allowed can copy it" +
-                                     (why_not_.empty() ? "" : " (" + why_not_ + ")"));
+  return fail(none_works({}));
 }
 
 Result<void> Copier::hash(Thread& thread, Item& item, const Content& from) const {

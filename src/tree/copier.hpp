@@ -66,6 +66,8 @@ class Copier {
   /// A method did not work for this file, and why. Until the first file has decided, it is
   /// not tried again.
   void give_up(Method method, int error);
+  /// What is to be said where no method that is allowed works.
+  [[nodiscard]] Error none_works(const std::string& what) const;
   void report(std::uint64_t bytes, std::uint64_t files);
 
   [[nodiscard]] const std::string& from_path(const Item& item) const;

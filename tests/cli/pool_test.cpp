@@ -234,6 +234,70 @@ TEST_CASE("pool: the top directory of an overlay has the mode and the time of th
   CHECK(sandbox.run({"pool", "exec", "k", "--", "sh", "-c", look}).output == first.output);
 }
 
+TEST_CASE("pool: resize makes overlays in advance where nothing else is allowed") {
+  const Sandbox sandbox;
+  fill(sandbox, 3, "copy = \"overlay\"\n");
+  const auto outcome =
+      sh(sandbox,
+         "$cachectl pool resize k 2; echo $?; $cachectl pool list k | awk '{print $2, $3}'\n"
+         "$cachectl pool reset k; $cachectl pool list k | awk '{print $2, $3}'\n"
+         "$cachectl pool checkout k 2>err; echo $?\n"
+         "$cachectl set k --dir in/x; $cachectl pool resize k 1");
+  CHECK(outcome.output == "0\nfree overlay\nfree overlay\nfree overlay\nfree overlay\n2\n");
+  CHECK(outcome.status == 125);
+  CHECK(outcome.errors.find("overlay: the value is a file") != std::string::npos);
+  // Copies from now on: the overlay is none that is wanted.
+  const Sandbox other;
+  fill(other, 3, "copy = \"overlay\"\n");
+  CHECK(sh(other,
+           "$cachectl pool resize k 2; sed -i s/overlay/copy/ cachectl.toml; $cachectl pool reset "
+           "k; $cachectl pool list k | awk '{print $2, $3}'")
+            .output == "free copy\nfree copy\n");
+}
+
+TEST_CASE("pool: a list of ways is tried in its order, and what is not in it is forbidden") {
+  const auto way = [](const std::string& list, const std::string& command) {
+    const Sandbox sandbox;
+    fill(sandbox, 1, "copy = " + list + "\n");
+    return sh(sandbox, command +
+                           "; echo $?; $cachectl pool list k | awk '$2 == \"free\" || $2 == "
+                           "\"leased\" {print $3} /^  *[(]/ {print $0}' | sed 's/^ *//'")
+        .output;
+  };
+  const std::string exec = "$cachectl pool exec k -- true";
+  CHECK(way("[\"copy\", \"overlay\"]", exec) == "0\ncopy\n");
+  CHECK(way("[\"hardlink\", \"copy\"]", exec) == "0\nhardlink\n");
+  CHECK(way("[\"copy\", \"hardlink\"]", exec) == "0\ncopy\n");
+  CHECK(way("[\"overlay\", \"hardlink\"]", "$cachectl pool checkout k >/dev/null") ==
+        "0\nhardlink\n");
+  // A replica that was made in a way that is forbidden now is made anew.
+  CHECK(way("[\"hardlink\"]", exec + "; sed -i s/hardlink/copy/ cachectl.toml; " + exec) ==
+        "0\ncopy\n");
+}
+
+TEST_CASE("pool: where no way that is allowed works, one line says why of each") {
+  const Sandbox sandbox;
+  fill(sandbox, 2, "copy = [\"reflink\", \"overlay\"]\n");
+  // A file is no overlay, and this is not to be shared.
+  const auto outcome = sh(sandbox, "$cachectl set k --dir in/x; $cachectl pool exec k -- true");
+  if (outcome.status == 0) {
+    WARN("this file system has reflinks");
+    return;
+  }
+  CHECK(outcome.status == 125);
+  CHECK(is_one_message(outcome.errors));
+  CHECK(outcome.errors.find("no way that is allowed makes a replica of 'k': reflink: ") !=
+        std::string::npos);
+  CHECK(outcome.errors.find("; overlay: the value is a file (allow another one in pool.copy)") !=
+        std::string::npos);
+  // The next one of them takes over, and the list says why.
+  const auto next = sh(sandbox,
+                       "sed -i 's/, \"overlay\"/, \"copy\"/' cachectl.toml; $cachectl pool exec k "
+                       "-- true; $cachectl pool list k");
+  CHECK(next.output.find("(reflink: ") != std::string::npos);
+  CHECK(next.output.find("free    copy ") != std::string::npos);
+}
+
 TEST_CASE("pool: list without a name lists the replicas of all pools, by key") {
   const Sandbox sandbox;
   CHECK(sandbox.run({"pool", "list"}).status == 1);

@@ -45,8 +45,12 @@ TEST_CASE("entries: what a file says about a key is kept under the key's bytes")
   CHECK(user.kind == EntryKind::tree);
   CHECK(user.not_modified == 75);
   CHECK(user.pool_max == 3);
-  CHECK(user.pool_reset == PoolReset::always);
-  CHECK(user.pool_copy == PoolCopy::reflink);
+  CHECK(user.pool_reset == Reset::always);
+  CHECK(user.pool_copy == std::vector<Way>{Way::reflink});
+  CHECK(prices.pool_copy.empty());
+  const auto list = with("[entries.a.pool]\ncopy = [\"copy\", \"overlay\"]\n");
+  REQUIRE(list);
+  CHECK(list->entries.at("a").pool_copy == std::vector<Way>{Way::copy, Way::overlay});
   CHECK(user.given.at("pool.max").text == "3");
   CHECK(user.given.at("pool.max").origin == "cachectl.toml:9");
 }
@@ -83,6 +87,15 @@ TEST_CASE("entries: mistakes name the line, and the nearest option") {
         "cachectl.toml:2: entries.a: pool.max is not between 1 and 64");
   CHECK(complaint("[entries.a.pool]\nsize = 9\n") ==
         "cachectl.toml:2: entries.a: pool.size is more than pool.max");
+  CHECK(complaint("[entries.a.pool]\ncopy = []\n") ==
+        "cachectl.toml:2: entries.a.pool.copy: names no way (write one, or \"auto\")");
+  CHECK(complaint("[entries.a.pool]\ncopy = [\"copy\", \"copy\"]\n") ==
+        "cachectl.toml:2: entries.a.pool.copy: names 'copy' twice");
+  CHECK(complaint("[entries.a.pool]\ncopy = [\"copy\", \"auto\"]\n") ==
+        "cachectl.toml:2: entries.a.pool.copy: 'auto' stands alone");
+  CHECK(complaint("[entries.a.pool]\ncopy = [\"reflnk\"]\n") ==
+        "cachectl.toml:2: entries.a.pool.copy: 'reflnk' is not auto, overlay, reflink, hardlink or "
+        "copy (did you mean 'reflink'?)");
   CHECK(complaint("entries = 1\n") ==
         "cachectl.toml:1: entries: expected a section, found an integer (write [entries.NAME])");
   CHECK(complaint("[entries]\na = 1\n") ==

@@ -92,6 +92,7 @@ TEST_CASE("settings: every option can be set in a file, in the environment and b
         return "/seven";
       case Type::choice:
         return std::string(choices_of(o).back());
+      case Type::choices:
       case Type::status:
       case Type::command:
         break;  // of entries only
