@@ -7,38 +7,77 @@
 
 namespace cachectl::cli {
 
+refresh::RunPolicy policy_of(const config::EntrySettings& entry, const config::Settings& settings) {
+  refresh::RunPolicy policy;
+  auto& windows = policy.windows;
+  windows.ttl = entry.ttl;
+  windows.ttl_by_status = entry.ttl_by_status;
+  windows.stale_while_revalidate = entry.stale_while_revalidate;
+  windows.stale_if_error = entry.stale_if_error;
+  windows.expire_after_access = entry.expire_after_access;
+  windows.jitter = entry.jitter;
+  windows.beta = entry.beta;
+  windows.refresh_threshold = entry.refresh_threshold;
+  windows.refresh_probability = entry.refresh_probability;
+  auto& failure = policy.failure;
+  failure.on_error = static_cast<refresh::OnError>(entry.on_error);
+  failure.empty_is_failure = entry.empty == config::EmptyOutput::error;
+  failure.retries = entry.retries;
+  failure.retry_delay = entry.retry_delay;
+  failure.breaker_failures = entry.breaker_failures;
+  failure.breaker_cool_down = entry.breaker_cool_down;
+  policy.deadline = lock::Deadline::after(entry.timeout.value_or(settings.timeout));
+  policy.durability = Session::durability(settings);
+  if (entry.durable) {
+    policy.durability = *entry.durable ? lock::Durability::full : lock::Durability::none;
+  }
+  policy.retention = retention(settings);
+  policy.pass_signals = true;
+  return policy;
+}
+
 Result<std::optional<Configured>> find_configured(Session& session, const Key& key) {
   CACHECTL_ASSIGN(const auto* settings, session.settings());
-  const auto found = settings->entries.find(key.bytes());
-  if (found == settings->entries.end() || found->second.source.empty()) {
-    return std::optional<Configured>();
-  }
-  const auto& entry = found->second;
+  auto entry = settings->entry(key.bytes());
+  if (!entry || entry->source.empty()) return std::optional<Configured>();
   Configured configured;
-  configured.entry = &entry;
-  configured.source.argv = entry.command();
-  configured.source.makes_tree = entry.kind == config::EntryKind::tree;
-  configured.source.not_modified = entry.not_modified;
-  configured.policy.ttl = entry.ttl;
-  configured.policy.deadline = lock::Deadline::after(settings->timeout);
-  configured.policy.durability = Session::durability(*settings);
-  configured.policy.retention = retention(*settings);
-  configured.policy.pass_signals = true;
+  auto& source = configured.source;
+  source.argv = entry->command();
+  for (const auto& [name, value] : entry->environment) {
+    source.environment.push_back(name + '=' + value);
+  }
+  source.directory = entry->directory;
+  source.makes_tree = entry->kind == config::EntryKind::tree;
+  source.not_modified = entry->not_modified;
+  source.longest = entry->source_timeout;
+  configured.policy = policy_of(*entry, *settings);
+  configured.entry = std::move(*entry);
   return std::optional(std::move(configured));
+}
+
+void refresh_if_due(Session& session, const Cache& cache, const Key& key,
+                    const refresh::Source& source, const refresh::RunPolicy& policy,
+                    const refresh::RunResult& result) {
+  if (!result.refresh_due) return;
+  auto started = cache.refresh_behind(key, source, policy, result.generation);
+  if (started || refresh::can_do_without(started.error())) return;
+  session.warn(std::move(started).error().within("the value was not refreshed"));
 }
 
 Result<TreeOrStatus> tree_of(Session& session, const Key& key) {
   CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
-  CACHECTL_ASSIGN(auto found, cache->tree(key));
-  if (found) return TreeOrStatus{std::move(found), kDone};
   CACHECTL_ASSIGN(const auto configured, find_configured(session, key));
-  if (!configured) return TreeOrStatus{};
-  if (!configured->source.makes_tree) {
-    return fail(Errc::config, "'" + key.printable() + "' is configured as bytes",
-                "set kind = \"tree\" for it, or use cachectl run");
+  if (!configured) {
+    CACHECTL_ASSIGN(auto found, cache->tree(key));
+    return TreeOrStatus{std::move(found), kDone};
   }
-  CACHECTL_ASSIGN(auto made,
-                  cache->run(key, configured->source, configured->policy, {-1, STDERR_FILENO}));
+  const auto& [entry, source, policy] = *configured;
+  if (!source.makes_tree) {
+    return fail(Errc::config, "'" + key.printable() + "' is configured as bytes",
+                "set kind = \"tree\" for it, or use cachectl get");
+  }
+  CACHECTL_ASSIGN(auto made, cache->run(key, source, policy, {-1, STDERR_FILENO}));
+  refresh_if_due(session, *cache, key, source, policy, made);
   CACHECTL_ASSIGN(const int status, conclude(session, made, "path"));
   return TreeOrStatus{std::move(made.tree), status};
 }
@@ -46,6 +85,11 @@ Result<TreeOrStatus> tree_of(Session& session, const Key& key) {
 Result<int> conclude(Session& session, const refresh::RunResult& result, std::string_view command) {
   if (result.interrupted_by != 0) lock::die_by(result.interrupted_by);
   int status = result.status.value;
+  if (result.source_failed) session.warn(*result.source_failed);
+  if (result.timed_out) {
+    status = session.report(
+        {Errc::timeout, 0, std::string(command) + ": the source ran for too long", {}});
+  }
   if (result.not_stored) {
     auto why = *result.not_stored;
     const int failed =

@@ -9,13 +9,22 @@
 namespace cachectl::cli {
 
 struct Configured {
-  const config::EntrySettings* entry;
+  config::EntrySettings entry;
   refresh::Source source;
   refresh::RunPolicy policy;
 };
 
 /// nullopt: the configuration says nothing of how to make this key's value.
 [[nodiscard]] Result<std::optional<Configured>> find_configured(Session& session, const Key& key);
+
+/// The policy that an entry describes, with the general settings for the rest.
+[[nodiscard]] refresh::RunPolicy policy_of(const config::EntrySettings& entry,
+                                           const config::Settings& settings);
+
+/// Starts the refresh that a run has said is due. Last of all, so that nobody waits for it.
+void refresh_if_due(Session& session, const Cache& cache, const Key& key,
+                    const refresh::Source& source, const refresh::RunPolicy& policy,
+                    const refresh::RunResult& result);
 
 /// The tree of a key: a fresh one, or one that its configured source makes now. Its other
 /// output goes to standard error. `status` is not 0 where the source failed; nullopt with
@@ -27,7 +36,7 @@ struct TreeOrStatus {
 [[nodiscard]] Result<TreeOrStatus> tree_of(Session& session, const Key& key);
 
 /// What a run came to: the status of the source, or 125 and a message where the value was
-/// not stored. Ends the process by the signal that interrupted it.
+/// not stored, or the status of a deadline. Ends the process by the signal that interrupted it.
 [[nodiscard]] Result<int> conclude(Session& session, const refresh::RunResult& result,
                                    std::string_view command);
 

@@ -34,9 +34,9 @@ class Gc final : public Command {
     policy.retention = retention(*settings);
     policy.dry_run = dry_run_ ? store::DryRun::yes : store::DryRun::no;
     Cache::IdleReplicas idle;
-    for (const auto& [key, entry] : settings->entries) {
-      CACHECTL_ASSIGN(const Key named, Key::from(key));
-      idle[named.hash().hex()] = static_cast<unsigned>(entry.pool_size);
+    for (const auto& section : settings->entries) {
+      CACHECTL_ASSIGN(const Key named, Key::from(section.first));
+      idle[named.hash().hex()] = static_cast<unsigned>(settings->entry(section.first)->pool_size);
     }
     CACHECTL_ASSIGN(const auto report, cache->collect(policy, idle));
     CACHECTL_TRY(session.print(json_ ? as_json(report) : as_text(report)));

@@ -2,7 +2,9 @@
 #include <unistd.h>
 
 #include "cli/command.hpp"
+#include "cli/configured.hpp"
 #include "cli/json.hpp"
+#include "cli/wait_options.hpp"
 
 namespace cachectl::cli {
 
@@ -14,7 +16,11 @@ class Get final : public Command {
     definition.positionals("KEY", keys_, "The keys; their values are printed one after another",
                            true);
     definition.flag("--json", json_, "One JSON object a key and line");
-    definition.footer("Exit status 1 when a key has no fresh value. Reads take no lock.");
+    define_timeout(definition);
+    definition.footer(
+        "Exit status 1 when a key has no fresh value and no configured source. Reads take no\n"
+        "lock. Where [entries.KEY] has a source, a miss runs it, as run does, and a stale value\n"
+        "is served at once and made anew behind that.");
   }
 
   Result<int> execute(Session& session) override {
@@ -22,19 +28,42 @@ class Get final : public Command {
     int status = kDone;
     for (const auto& bytes : keys_) {
       CACHECTL_ASSIGN(const Key key, Key::from(bytes));
-      if (!json_) {
-        CACHECTL_ASSIGN(const bool hit, cache->get_to(key, STDOUT_FILENO, "standard output"));
-        if (!hit) status = kNo;
-        continue;
-      }
-      CACHECTL_ASSIGN(const auto entry, cache->get(key));
-      if (!entry) status = kNo;
-      CACHECTL_TRY(print_json(session, *cache, key, entry));
+      CACHECTL_ASSIGN(const int got, get(session, *cache, key));
+      if (got != kDone) status = got;
+    }
+    // Behind the answers: nobody is to wait for a refresh.
+    for (const auto& [key, asked, result] : answered_) {
+      refresh_if_due(session, *cache, key, asked.source, asked.policy, result);
     }
     return status;
   }
 
  private:
+  Result<int> get(Session& session, const Cache& cache, const Key& key) {
+    CACHECTL_ASSIGN(auto configured, find_configured(session, key));
+    if (configured && !configured->source.makes_tree) {
+      const refresh::Sink sink{json_ ? -1 : STDOUT_FILENO, STDERR_FILENO};
+      CACHECTL_ASSIGN(auto result, cache.run(key, configured->source, configured->policy, sink));
+      CACHECTL_ASSIGN(const int status, conclude(session, result, "get"));
+      if (json_) {
+        CACHECTL_ASSIGN(auto stored, cache.inspect(key));
+        if (status != kDone || result.generation == 0) stored.entry.reset();
+        CACHECTL_TRY(print_json(session, cache, key, stored.entry));
+      }
+      if (result.refresh_due) {
+        answered_.push_back({key, std::move(*configured), std::move(result)});
+      }
+      return status;
+    }
+    if (!json_) {
+      CACHECTL_ASSIGN(const bool hit, cache.get_to(key, STDOUT_FILENO, "standard output"));
+      return hit ? kDone : kNo;
+    }
+    CACHECTL_ASSIGN(const auto entry, cache.get(key));
+    CACHECTL_TRY(print_json(session, cache, key, entry));
+    return entry ? kDone : kNo;
+  }
+
   static Result<void> print_json(Session& session, const Cache& cache, const Key& key,
                                  const std::optional<store::Entry>& entry) {
     Json object;
@@ -48,7 +77,14 @@ class Get final : public Command {
     return session.print(one_line(object) + "\n");
   }
 
+  struct Answered {
+    Key key;
+    Configured asked;
+    refresh::RunResult result;
+  };
+
   std::vector<std::string> keys_;
+  std::vector<Answered> answered_;
   bool json_ = false;
 };
 

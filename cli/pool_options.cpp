@@ -53,9 +53,7 @@ Result<Key> pool_key(const PoolArguments& arguments) {
 
 Result<pool::Options> pool_options(Session& session, const Key& key) {
   CACHECTL_ASSIGN(const auto* settings, session.settings());
-  const auto found = settings->entries.find(key.bytes());
-  const config::EntrySettings defaults;
-  const auto& entry = found == settings->entries.end() ? defaults : found->second;
+  const auto entry = settings->entry(key.bytes()).value_or(config::EntrySettings());
   pool::Options options;
   options.most = static_cast<unsigned>(entry.pool_max);
   options.reset = entry.pool_reset;

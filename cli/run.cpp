@@ -2,10 +2,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <charconv>
-
 #include "cli/command.hpp"
 #include "cli/configured.hpp"
+#include "cli/freshness_options.hpp"
 #include "cli/wait_options.hpp"
 #include "src/config/value.hpp"
 #include "src/refresh/command_key.hpp"
@@ -34,6 +33,7 @@ class Run final : public Command {
     definition.flag("--force", force_, "Run it even if a fresh value is stored");
     definition.options("--no-store-on", no_store_on_, "N,...",
                        "Store failures too, all but these; default: only exit 0 is");
+    freshness_.define(definition);
     define_timeout(definition);
     lease_.define(definition);
     definition.setting("--on-timeout", "run.on-timeout", "fail|run",
@@ -58,6 +58,8 @@ class Run final : public Command {
     CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
     refresh::Source source;
     source.argv = command_;
+    CACHECTL_ASSIGN(const auto entry, freshness_.entry(*settings));
+    source.longest = entry.source_timeout;
     source.makes_tree = tree_;
     if (definition_->was_given("--not-modified")) {
       if (!tree_) return fail(Errc::usage, "--not-modified without --tree");
@@ -69,21 +71,18 @@ class Run final : public Command {
     CACHECTL_ASSIGN(const auto result, cache->run(key, source, policy, sink));
     CACHECTL_ASSIGN(const int status, conclude(session, result, "run"));
     if (result.tree && status == kDone) CACHECTL_TRY(session.print(result.tree->path() + "\n"));
+    refresh_if_due(session, *cache, key, source, policy, result);
     return status;
   }
 
  private:
   Result<refresh::RunPolicy> policy_of(const config::Settings& settings) const {
-    refresh::RunPolicy policy;
-    policy.ttl = settings.run_ttl;
+    CACHECTL_ASSIGN(const auto entry, freshness_.entry(settings));
+    auto policy = cli::policy_of(entry, settings);
     policy.force = force_;
-    policy.deadline = lock::Deadline::after(settings.timeout);
     policy.on_timeout = settings.run_on_timeout == config::OnTimeout::run
                             ? refresh::OnTimeout::run
                             : refresh::OnTimeout::fail;
-    policy.durability = Session::durability(settings);
-    policy.pass_signals = true;
-    policy.retention = retention(settings);
     policy.store.only_success = no_store_on_.empty();
     for (const auto& list : no_store_on_) {
       CACHECTL_TRY(parse_statuses(list, policy.store.never_these));
@@ -95,13 +94,12 @@ class Run final : public Command {
   static Result<void> parse_statuses(std::string_view list, std::vector<int>& statuses) {
     while (true) {
       const auto word = list.substr(0, list.find(','));
-      int status = -1;
-      const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), status);
-      if (error != std::errc() || end != word.data() + word.size() || status < 0 || status > 255) {
+      const auto status = config::parse_whole(word, 255);
+      if (!status) {
         return fail(Errc::usage, fmt::format("--no-store-on: '{}' is no exit status", word),
                     "write numbers from 0 to 255, with commas between them");
       }
-      statuses.push_back(status);
+      statuses.push_back(static_cast<int>(*status));
       if (word.size() == list.size()) return {};
       list.remove_prefix(word.size() + 1);
     }
@@ -116,6 +114,7 @@ class Run final : public Command {
   std::vector<std::string> no_store_on_;
   std::vector<std::string> command_;
   LeaseOption lease_;
+  FreshnessOptions freshness_;
 };
 
 }  // namespace

@@ -65,6 +65,7 @@ bool set_up_streams(const Command& command) {
 struct Failure {
   int error = 0;
   bool in_child = false;  ///< Command::in_child failed, not the exec
+  bool in_directory = false;
 };
 
 [[noreturn]] void become(const Command& command, const Prepared& prepared, const sigset_t* mask,
@@ -75,11 +76,16 @@ struct Failure {
     // It may have died before the call took effect.
     if (::getppid() != parent) ::_exit(128 + SIGKILL);
   }
+  if (command.own_group) ::setpgid(0, 0);
   ::signal(SIGPIPE, SIG_DFL);
   ::signal(SIGXFSZ, SIG_DFL);
   ready = ready && set_up_streams(command);
   if (mask != nullptr) ::sigprocmask(SIG_SETMASK, mask, nullptr);
   Failure failure;
+  if (ready && !command.directory.empty() && ::chdir(command.directory.c_str()) != 0) {
+    ready = false;
+    failure.in_directory = true;
+  }
   if (ready && command.in_child && !command.in_child()) {
     ready = false;
     failure.in_child = true;
@@ -119,7 +125,7 @@ Result<Child> Child::spawn(const Command& command, const sigset_t* mask) {
   if (pid < 0) return fail(system_error("fork"));
   if (pid == 0) become(command, prepared, mask, parent, report.get());
 
-  Child child(pid);
+  Child child(pid, command.own_group);
   report.reset();
   // End of file: the exec closed the pipe, and with that succeeded.
   Failure failure;
@@ -132,10 +138,16 @@ Result<Child> Child::spawn(const Command& command, const sigset_t* mask) {
     error.code = Errc::unsupported;
     return fail(std::move(error));
   }
+  if (failure.in_directory) {
+    auto error = system_error("run " + command.argv[0] + " in " + command.directory, failure.error);
+    error.code = Errc::not_runnable;
+    return fail(std::move(error));
+  }
   return fail(exec_error(command.argv[0], failure.error));
 }
 
-Child::Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+Child::Child(Child&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)), leads_group_(other.leads_group_) {}
 
 Child::~Child() {
   if (pid_ <= 0) return;
@@ -144,13 +156,14 @@ Child::~Child() {
 }
 
 void Child::send(int signal) const {
-  if (pid_ > 0) ::kill(pid_, signal);
+  if (pid_ > 0) ::kill(leads_group_ ? -pid_ : pid_, signal);
 }
 
 int Child::forward(const SignalTrap& trap) const {
   int request = 0;
   while (const auto caught = trap.take()) {
-    if (!caught->from_kernel) send(caught->signal);
+    // The terminal has sent it to our own group.
+    if (!caught->from_kernel || leads_group_) send(caught->signal);
     if (is_request_to_end(caught->signal)) request = caught->signal;
   }
   return request;

@@ -25,11 +25,15 @@ namespace cachectl::lock {
 struct Command {
   std::vector<std::string> argv;         ///< argv[0] is looked up in PATH
   std::vector<std::string> environment;  ///< "NAME=value", added to ours
+  std::string directory;                 ///< where it starts; empty: where we are
   bool null_input = false;               ///< standard input is /dev/null, not ours
   int output = -1;                       ///< becomes standard output; -1: ours
   int error = -1;                        ///< becomes standard error; -1: ours
   std::vector<int> keep_open;            ///< descriptors that survive the exec, as they are
   bool die_with_parent = false;          ///< SIGKILL when we die, however we die
+  /// It leads a process group of its own, which gets all signals that are sent to it: what it
+  /// has started ends with it.
+  bool own_group = false;
   /// Called in the child, last of all before the exec. False, with errno: the command is
   /// not run, and spawn fails with Errc::unsupported. For programs with one thread.
   std::function<bool()> in_child;
@@ -54,6 +58,7 @@ class Child {
   ~Child();
 
   [[nodiscard]] pid_t pid() const { return pid_; }
+  /// To the process, or to its group where it leads one.
   void send(int signal) const;
 
   /// Waits for the end, passing on the signals from `trap` (if any) meanwhile.
@@ -63,8 +68,9 @@ class Child {
   int forward(const SignalTrap& trap) const;
 
  private:
-  explicit Child(pid_t pid) : pid_(pid) {}
+  Child(pid_t pid, bool leads_group) : pid_(pid), leads_group_(leads_group) {}
   pid_t pid_ = -1;
+  bool leads_group_ = false;
 };
 
 /// The command as a person would type it into a shell.

@@ -2,9 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -155,26 +153,6 @@ bool is_peer_trusted(int socket) {
   socklen_t size = sizeof peer;
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
   return peer.uid == ::geteuid() || peer.uid == 0;
-}
-
-void close_all_but(std::vector<int> kept) {
-  std::sort(kept.begin(), kept.end());
-  const auto close_range = [](unsigned first, unsigned last) {
-    if (first > last || ::syscall(SYS_close_range, first, last, 0) == 0) return;
-    rlimit limit{};
-    ::getrlimit(RLIMIT_NOFILE, &limit);
-    const auto end = static_cast<unsigned>(std::min<rlim_t>(limit.rlim_cur, 1U << 20U));
-    for (unsigned each = first; each <= last && each < end; ++each) {
-      ::close(static_cast<int>(each));
-    }
-  };
-  unsigned first = 0;
-  for (const int descriptor : kept) {
-    const auto next = static_cast<unsigned>(descriptor);
-    if (next > first) close_range(first, next - 1);
-    first = std::max(first, next + 1);
-  }
-  close_range(first, ~0U);
 }
 
 }  // namespace cachectl::lock

@@ -48,7 +48,4 @@ struct Message {
 /// Whether the process at the other end belongs to our user or to root.
 [[nodiscard]] bool is_peer_trusted(int socket);
 
-/// Closes all descriptors of this process but these.
-void close_all_but(std::vector<int> kept);
-
 }  // namespace cachectl::lock

@@ -132,6 +132,12 @@ class Cache {
                                                const refresh::RunPolicy& policy,
                                                const refresh::Sink& sink) const;
 
+  /// Makes the value anew behind the caller's back: after run has said that this is due. See
+  /// refresh/coalesce.hpp.
+  [[nodiscard]] Result<bool> refresh_behind(const Key& key, const refresh::Source& source,
+                                            const refresh::RunPolicy& policy,
+                                            store::Generation generation) const;
+
   /// Locks one key, or the whole cache when `key` is null. Errc::timeout after the
   /// deadline, with who holds it.
   [[nodiscard]] Result<lock::HeldLock> lock(const Key* key, lock::Mode mode,

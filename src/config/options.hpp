@@ -20,7 +20,27 @@ struct Settings;
 enum class Durability;
 enum class OnTimeout;
 
-enum class Type { duration, size, integer, boolean, path, choice, choices, status, command };
+enum class Type {
+  duration,
+  size,
+  integer,
+  real,  ///< not negative
+  part,  ///< from 0 to 1, also as "10%"
+  boolean,
+  path,
+  text,
+  choice,
+  choices,
+  status,
+  command,
+  durations,  ///< a table from exit statuses to durations
+  variables,  ///< a table from names to texts
+};
+
+/// A table of its own, whose members are not known beforehand.
+[[nodiscard]] constexpr bool is_table(Type type) {
+  return type == Type::durations || type == Type::variables;
+}
 
 /// Where the value of an option lives.
 using Field =

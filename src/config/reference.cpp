@@ -6,7 +6,9 @@
 #include <iterator>
 #include <string_view>
 
+#include "src/config/duration.hpp"
 #include "src/config/options.hpp"
+#include "src/config/settings.hpp"
 #include "src/config/value.hpp"
 
 namespace cachectl::config {
@@ -26,9 +28,16 @@ constexpr std::string_view example_opening =
 # Sizes: 512, "10K", "5M", "2G", "1T" (powers of 1024), "unlimited".
 )";
 
+constexpr std::string_view example_strategies =
+    R"(
+# TTLs with a name, for entries and for run --strategy. Change these, or add your own.
+[strategies]
+)";
+
 constexpr std::string_view example_entry =
     R"(
-# Single keys, each in a section of its own. This one is for the key "prices".
+# Single keys, each in a section of its own. This one is for the key "prices"; one for
+# [entries."user:*"] has the defaults of all keys that match.
 #[entries.prices]
 )";
 
@@ -77,6 +86,17 @@ needs nothing else, and which pool of replicas they have. The section of the key
 `[entries.prices]`; names with other characters than letters, digits, `-` and `_` stand in quotes.
 Where two files speak of one key, the user's wins, option by option.
 
+A name with `*`, `?` or `[` is a pattern, as of the shell, where `*` passes over `/` too. What it says
+are the defaults of all keys that match: `[entries."user:*"]` for `user:123`. Of several patterns the
+longer one wins, and over all of them the section of the key itself.
+
+A TTL can have a name, so that one line changes it for many: `[strategies]` sets those of the next
+table, and your own.
+
+| strategy | TTL |
+| --- | --- |
+@STRATEGIES@
+
 ```toml
 [entries.terraform-plugins]
 source = ["./download-plugins", "--all"]
@@ -100,9 +120,12 @@ else `$HOME/.cache/cachectl`.
 | --- | --- | --- |
 | duration | `"500ms"`, `"30s"`, `"5m"`, `"1h30m"`, `"2d"`, `"1w"`, `"never"`, `0`; a number without a unit is refused | the same without quotes |
 | size | `512`, `"10K"`, `"5M"`, `"2G"`, `"1T"`, `"5MiB"`, in powers of 1024, `"unlimited"` | the same without quotes |
-| number | `1000`, `"unlimited"` | the same without quotes |
+| number | `1000`, `0.5`, `"10%"` of a whole, `"unlimited"` | the same without quotes |
 | boolean | `true`, `false` | `true`, `false`, `1`, `0` |
 | path | absolute, or `"~/..."` | relative ones start at the working directory |
+| text | in quotes | |
+| durations | a table from exit statuses: `{ "22" = "30s", "75" = "1m" }` | `22=30s,75=1m` |
+| variables | a table from names: `{ LANG = "C" }` | |
 | choice | one of the words, in quotes | one of the words |
 | choices | one of the words, or several: `["reflink", "copy"]` | |
 | exit status | `75`, `"none"` | |
@@ -140,12 +163,15 @@ std::string example_toml() {
     fmt::format_to(std::back_inserter(text), "# {}\n#{} = {}\n", option.doc, name_of(option.key),
                    toml_default(option));
   }
+  text += example_strategies;
+  for (const auto& [name, ttl] : Settings().strategies) {
+    fmt::format_to(std::back_inserter(text), "#{} = \"{}\"\n", name, exact_duration(ttl));
+  }
   text += example_entry;
   for (const EntryOption& option : entry_options()) {
-    std::string value(option.default_text);
-    if (option.type == Type::command) value = "[\"command\", \"argument\"]";
-    if (option.type != Type::command && option.type != Type::boolean)
-      value = fmt::format("\"{}\"", value);
+    auto value = fmt::format("\"{}\"", option.default_text);
+    if (option.type == Type::boolean) value = std::string(option.default_text);
+    if (!option.example.empty()) value = std::string(option.example);
     fmt::format_to(std::back_inserter(text), "# {}\n#{} = {}\n", option.doc, option.key, value);
   }
   return text;
@@ -159,7 +185,13 @@ std::string reference_markdown() {
                    type_cell(option.type, option.choices), option.default_text, option.environment,
                    option.doc);
   }
-  text += page_entries;
+  std::string strategies;
+  for (const auto& [name, ttl] : Settings().strategies) {
+    fmt::format_to(std::back_inserter(strategies), "| `{}` | `{}` |\n", name, exact_duration(ttl));
+  }
+  std::string entries(page_entries);
+  constexpr std::string_view kMark = "@STRATEGIES@\n";
+  text += entries.replace(entries.find(kMark), kMark.size(), strategies);
   for (const EntryOption& option : entry_options()) {
     const auto shown =
         option.default_text.empty() ? std::string() : fmt::format("`{}`", option.default_text);

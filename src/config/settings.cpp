@@ -43,8 +43,10 @@ bool fits(Type type, TomlKind kind) {
     return kind == TomlKind::string || kind == TomlKind::strings;
   }
   if (kind == TomlKind::string) return true;
-  const bool number =
-      type == Type::duration || type == Type::size || type == Type::integer || type == Type::status;
+  if ((type == Type::real || type == Type::part) && kind == TomlKind::real) return true;
+  const bool number = type == Type::duration || type == Type::size || type == Type::integer ||
+                      type == Type::status || type == Type::real || type == Type::part ||
+                      type == Type::durations;
   return number && kind == TomlKind::integer;
 }
 
@@ -68,10 +70,10 @@ std::string as_written(const TomlEntry& entry) {
 
 /// What stands in or below [entries].
 Result<void> apply_to_key(Settings& settings, const TomlEntry& entry, const std::string& path,
-                          const std::string& place) {
-  const bool is_table = entry.kind == TomlKind::table;
+                          const std::string& place, const Environment& environment) {
+  const bool is_section_here = entry.kind == TomlKind::table;
   if (entry.path.size() <= 2) {
-    if (!is_table) {
+    if (!is_section_here) {
       return fail(
           Errc::config,
           place + entry.key + ": expected a section, found " + std::string(describe(entry.kind)),
@@ -85,24 +87,50 @@ Result<void> apply_to_key(Settings& settings, const TomlEntry& entry, const std:
     return {};
   }
   auto& target = settings.entries[entry.path[1]];
-  const auto name = entry.path.size() == 3 ? entry.path[2] : entry.path[2] + '.' + entry.path[3];
-  if (is_table && is_entry_section(name)) return {};
-  const auto* option = find_entry_option(name);
+  const bool is_member = entry.path.size() == 4;
+  const auto* option = find_entry_option(entry.path[2]);
+  const bool of_table = option != nullptr && is_table(option->type);
+  const auto name = is_member ? entry.path[2] + '.' + entry.path[3] : entry.path[2];
+  if (!of_table) option = find_entry_option(name);
+  if (is_section_here && is_entry_section(name)) return {};
   if (option == nullptr) {
     return fail(Errc::config,
                 place + entry.key + ": an entry has no option '" + printable(name) + '\'',
                 did_you_mean(nearest_entry_option(name)));
   }
-  if (!fits(option->type, entry.kind)) {
+  if (!fits(option->type, entry.kind) || (of_table && !is_member)) {
     return fail(Errc::config, place + entry.key + ": expected " +
                                   expectation(option->type, option->choices) + ", found " +
                                   std::string(describe(entry.kind)));
   }
-  auto done = option->assign(target, *option,
-                             {entry.text, entry.elements, entry.kind == TomlKind::strings});
+  EntryText text{entry.text, entry.elements, entry.kind == TomlKind::strings,
+                 of_table ? entry.path[3] : std::string()};
+  if (option->type == Type::path) {
+    auto path_here = path_in_file(text.text, environment);
+    if (!path_here) return blame(std::move(path_here).error(), place + entry.key, Errc::config);
+    text.text = std::move(*path_here);
+  }
+  auto done = option->assign(target, *option, text);
   if (!done) return blame(std::move(done).error(), place + entry.key, Errc::config);
-  target.given[std::string(option->key)] = {as_written(entry),
-                                            path + ':' + std::to_string(entry.line)};
+  target.given[of_table ? name : std::string(option->key)] = {
+      as_written(entry), path + ':' + std::to_string(entry.line), std::move(text)};
+  return {};
+}
+
+/// What stands in or below [strategies].
+Result<void> apply_strategy(Settings& settings, const TomlEntry& entry, const std::string& place) {
+  const bool is_name = entry.path.size() == 2;
+  const auto wanted = is_name ? TomlKind::string : TomlKind::table;
+  if (entry.kind != wanted) {
+    return fail(Errc::config,
+                place + entry.key + ": expected " +
+                    (is_name ? expectation(Type::duration, {}) : std::string("a section")) +
+                    ", found " + std::string(describe(entry.kind)));
+  }
+  if (!is_name) return {};
+  auto ttl = parse_duration(entry.text);
+  if (!ttl) return blame(std::move(ttl).error(), place + entry.key, Errc::config);
+  settings.strategies[entry.path[1]] = *ttl;
   return {};
 }
 
@@ -131,6 +159,20 @@ Result<void> check_entries(const Settings& settings) {
                       "write a list of strings, or shell = true");
       }
     }
+    if (!entry.strategy.empty() && !settings.strategies.contains(entry.strategy)) {
+      auto why = settings.ttl_of_strategy(entry.strategy).error();
+      return blamed("strategy", why.message, std::move(why.advice));
+    }
+    if (entry.given.contains("strategy") && entry.given.contains("ttl")) {
+      return blamed("strategy", "both ttl and strategy are set", "leave one of them out");
+    }
+    if (entry.warm && is_pattern(key)) {
+      return blamed("warm", "a pattern is no key that could be made beforehand",
+                    "set warm for single keys");
+    }
+    if (entry.warm && entry_of(settings.entries, key)->source.empty()) {
+      return blamed("warm", "there is no source to warm it with", "set source");
+    }
     if (entry.pool_max < 1 || entry.pool_max > 64) {
       return blamed("pool.max", "pool.max is not between 1 and 64", "");
     }
@@ -144,7 +186,10 @@ Result<void> check_entries(const Settings& settings) {
 Result<void> apply_entry(Settings& settings, const TomlEntry& entry, const std::string& path,
                          const Environment& environment) {
   const std::string place = printable(path) + ':' + std::to_string(entry.line) + ": ";
-  if (entry.path.front() == "entries") return apply_to_key(settings, entry, path, place);
+  if (entry.path.front() == "entries") {
+    return apply_to_key(settings, entry, path, place, environment);
+  }
+  if (entry.path.front() == "strategies") return apply_strategy(settings, entry, place);
   const Option* option = find_option(entry.key);
   if (option == nullptr && is_section(entry.key)) {
     if (entry.kind == TomlKind::table) return {};
@@ -211,7 +256,12 @@ std::string Origin::describe() const {
   return {};
 }
 
-Settings::Settings() {
+Settings::Settings()
+    : strategies{{"default", std::chrono::seconds(60)},
+                 {"real-time", std::chrono::seconds(30)},
+                 {"short-term", std::chrono::minutes(5)},
+                 {"medium-term", std::chrono::hours(1)},
+                 {"long-term", std::chrono::hours(3)}} {
   for (const Option& option : options()) {
     if (option.type == Type::path) continue;
     // A default that does not parse would be a bug of the table; a test reads them all.
@@ -240,6 +290,21 @@ Result<void> check_file(const std::string& path, const Environment& environment)
   Settings scratch;
   CACHECTL_TRY(apply_file(scratch, file, environment));
   return check_entries(scratch);
+}
+
+Result<std::chrono::nanoseconds> Settings::ttl_of_strategy(std::string_view name) const {
+  if (const auto found = strategies.find(name); found != strategies.end()) return found->second;
+  std::vector<std::string_view> names;
+  for (const auto& strategy : strategies) names.push_back(strategy.first);
+  return fail(Errc::usage, "there is no strategy " + quoted(name),
+              did_you_mean(nearest(name, names)));
+}
+
+std::optional<EntrySettings> Settings::entry(std::string_view key) const {
+  auto found = entry_of(entries, key);
+  // That there is such a strategy was checked when the file was read.
+  if (found && !found->strategy.empty()) found->ttl = strategies.at(found->strategy);
+  return found;
 }
 
 Result<std::string> resolve_root(const Settings& settings) {

@@ -10,6 +10,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -56,7 +57,13 @@ struct Settings {
   std::uint64_t gc_max_entries = 0;
   std::chrono::nanoseconds gc_time_limit{};
 
-  Entries entries;  ///< what the files say about single keys
+  Entries entries;  ///< what the files say about single keys and patterns, section by section
+  std::map<std::string, std::chrono::nanoseconds, std::less<>> strategies;  ///< TTLs by name
+
+  /// What the files say about one key, all told; nullopt: nothing.
+  [[nodiscard]] std::optional<EntrySettings> entry(std::string_view key) const;
+  /// Errc::usage, with the nearest name: there is no such strategy.
+  [[nodiscard]] Result<std::chrono::nanoseconds> ttl_of_strategy(std::string_view name) const;
 
   std::array<Origin, option_count> origins;  ///< by index_of(option)
   std::vector<std::string> files;            ///< those that were read, the system's first

@@ -1,6 +1,8 @@
 #include "src/config/toml_file.hpp"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -52,6 +54,11 @@ std::string text_of(const toml::node& node) {
   if (const auto* text = node.as_string()) return text->get();
   if (const auto* number = node.as_integer()) return std::to_string(number->get());
   if (const auto* truth = node.as_boolean()) return truth->get() ? "true" : "false";
+  if (const auto* real = node.as_floating_point()) {
+    std::array<char, 32> digits{};
+    const auto end = std::to_chars(digits.begin(), digits.end(), real->get()).ptr;
+    return {digits.begin(), end};
+  }
   return {};
 }
 

@@ -20,7 +20,7 @@ enum class TomlKind { string, integer, boolean, real, date_or_time, strings, arr
 
 struct TomlEntry {
   std::string key;   ///< dotted; a component that is not a bare TOML key stands in quotes
-  std::string text;  ///< of a string, integer or boolean; else empty
+  std::string text;  ///< of a string, number or boolean; else empty
   TomlKind kind;
   unsigned line;
   std::vector<std::string> path;      ///< the components of the key as they are

@@ -64,13 +64,30 @@ Result<std::size_t> parse_choice(std::string_view choices_text, std::string_view
 
 Result<std::optional<int>> parse_status(std::string_view text) {
   if (text == "none") return std::optional<int>();
-  int status = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), status);
-  if (error != std::errc() || end != text.data() + text.size() || status < 1 || status > 255) {
+  const auto status = parse_whole(text, 255);
+  if (!status || *status == 0) {
     return fail(Errc::usage, quoted(text) + " is no exit status that could say so",
                 "write a number from 1 to 255, or \"none\"");
   }
-  return std::optional<int>(status);
+  return std::optional<int>(static_cast<int>(*status));
+}
+
+std::optional<std::uint64_t> parse_whole(std::string_view text, std::uint64_t most) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value > most) return std::nullopt;
+  return value;
+}
+
+Result<void> parse_value(double& value, Type type, std::string_view, std::string_view text) {
+  const bool is_percent = type == Type::part && text.ends_with('%');
+  const auto digits = is_percent ? text.substr(0, text.size() - 1) : text;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (is_percent) value /= 100;
+  const bool is_number = error == std::errc() && end == digits.data() + digits.size();
+  const double most = type == Type::part ? 1 : 1e9;
+  if (is_number && value >= 0 && value <= most) return {};
+  return fail(Errc::usage, quoted(text) + " is not " + expectation(type, ""));
 }
 
 Result<void> parse_value(std::chrono::nanoseconds& value, Type, std::string_view,
@@ -112,10 +129,20 @@ std::string expectation(Type type, std::string_view choices) {
       return "a size such as \"10M\"";
     case Type::integer:
       return "a whole number or \"unlimited\"";
+    case Type::real:
+      return "a number that is not negative";
+    case Type::part:
+      return "a number from 0 to 1, or a percentage such as \"10%\"";
     case Type::boolean:
       return "true or false, without quotes";
     case Type::path:
       return "a path in quotes";
+    case Type::text:
+      return "a text in quotes";
+    case Type::durations:
+      return "a table of durations, such as { \"22\" = \"30s\" }";
+    case Type::variables:
+      return "a table of texts, such as { LANG = \"C\" }";
     case Type::choice:
       return spelled(choices_in(choices)) + ", in quotes";
     case Type::choices:
@@ -136,10 +163,19 @@ std::string_view type_name(Type type) {
       return "size";
     case Type::integer:
       return "number";
+    case Type::real:
+    case Type::part:
+      return "number";
     case Type::boolean:
       return "boolean";
     case Type::path:
       return "path";
+    case Type::text:
+      return "text";
+    case Type::durations:
+      return "durations";
+    case Type::variables:
+      return "variables";
     case Type::choice:
       return "choice";
     case Type::choices:

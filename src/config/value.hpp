@@ -32,6 +32,10 @@ namespace cachectl::config {
                                        std::string_view text);
 [[nodiscard]] Result<void> parse_value(std::string& value, Type type, std::string_view choices,
                                        std::string_view text);
+[[nodiscard]] Result<void> parse_value(double& value, Type type, std::string_view choices,
+                                       std::string_view text);
+/// All of the text as a number from 0 to `most`; nullopt: it is none.
+[[nodiscard]] std::optional<std::uint64_t> parse_whole(std::string_view text, std::uint64_t most);
 /// Which of "full|none" it is.
 [[nodiscard]] Result<std::size_t> parse_choice(std::string_view choices, std::string_view text);
 template <typename Choice>

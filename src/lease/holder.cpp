@@ -12,6 +12,7 @@
 #include <array>
 #include <vector>
 
+#include "lock/detach.hpp"
 #include "lock/local_socket.hpp"
 #include "lock/retry.hpp"
 #include "lock/signals.hpp"
@@ -171,24 +172,12 @@ class Holder {
   std::vector<pollfd> watched_;
 };
 
-/// Gives up what it has from its caller: session, directory, streams, descriptors, and
-/// what he does with signals.
+/// Holds on to nothing of its caller's, not even to the file system that he works in.
 bool leave_caller(const HolderParts& parts, int acquirer) {
-  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (null < 0 || ::chdir("/") != 0) return false;
-  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (::dup2(null, stream) < 0) return false;
-  }
-  std::vector<int> kept{STDIN_FILENO, STDOUT_FILENO,  STDERR_FILENO, acquirer,
-                        parts.owner,  parts.listener, parts.file,    parts.leases->descriptor()};
+  std::vector<int> kept{acquirer, parts.owner, parts.listener, parts.file,
+                        parts.leases->descriptor()};
   for (const auto& lock : parts.locks) kept.push_back(lock.descriptor);
-  lock::close_all_but(std::move(kept));
-  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2}) {
-    ::signal(signal, SIG_DFL);
-  }
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (::chdir("/") != 0 || !lock::detach(std::move(kept))) return false;
   ::prctl(PR_SET_NAME, "cachectl-lease");
   return true;
 }

@@ -7,10 +7,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <memory>
 
+#include "lock/deadline.hpp"
 #include "lock/retry.hpp"
 #include "src/refresh/follower.hpp"
 
@@ -47,11 +49,15 @@ class StreamCapture {
   StreamCapture& operator=(const StreamCapture&) = delete;
 
   void take(Bytes data) {
+    size_ += data.size();
     if (!not_recorded_) {
       if (auto recorded = record(data); !recorded) {
         not_recorded_ = std::move(recorded).error();
+        // What cannot be recorded cannot be held back either.
+        pass_on();
         stop_following();
       } else {
+        recorded_ += data.size();
         if (follower_) follower_->advance(data.size());
         return;
       }
@@ -66,27 +72,43 @@ class StreamCapture {
     if (!not_recorded_) not_recorded_ = why;
   }
 
+  /// The consumer is to have what was held back, and all that follows.
+  void pass_on() {
+    if (from_ < 0 || follower_) return;
+    follower_ = std::make_unique<Follower>(from_, offset_, to_, name_);
+    follower_->advance(recorded_);
+  }
+
   /// Waits until the consumer has everything.
   void stop_following() {
+    from_ = -1;
     if (!follower_) return;
     auto finished = follower_->finish();
     if (!finished) not_passed_on_ = std::move(finished).error();
     follower_.reset();
   }
 
+  [[nodiscard]] std::uint64_t size() const { return size_; }
   [[nodiscard]] const std::optional<Error>& not_recorded() const { return not_recorded_; }
   [[nodiscard]] const std::optional<Error>& not_passed_on() const { return not_passed_on_; }
 
  protected:
   virtual Result<void> record(Bytes data) = 0;
-  void follow(int from, std::uint64_t offset) {
-    if (to_ >= 0) follower_ = std::make_unique<Follower>(from, offset, to_, name_);
+  void follow(int from, std::uint64_t offset, bool hold_back) {
+    if (to_ < 0) return;
+    from_ = from;
+    offset_ = offset;
+    if (!hold_back) pass_on();
   }
   void do_not_record(Error why) { not_recorded_ = std::move(why); }
 
  private:
   int to_;
   std::string name_;
+  int from_ = -1;  // the file that it is recorded in; -1: nobody is to have it
+  std::uint64_t offset_ = 0;
+  std::uint64_t recorded_ = 0;
+  std::uint64_t size_ = 0;
   std::unique_ptr<Follower> follower_;
   std::optional<Error> not_recorded_;
   std::optional<Error> not_passed_on_;
@@ -96,12 +118,12 @@ Error nothing_to_record_in() { return {Errc::io, 0, "no record", {}}; }
 
 class OutputCapture final : public StreamCapture {
  public:
-  OutputCapture(store::RecordWriter* writer, int to)
-      : StreamCapture(to, "standard output"), writer_(writer) {
+  OutputCapture(store::RecordWriter* writer, const Sink& sink)
+      : StreamCapture(sink.output, "standard output"), writer_(writer) {
     if (writer_ == nullptr) {
       do_not_record(nothing_to_record_in());
     } else {
-      follow(writer_->descriptor(), writer_->payload_offset());
+      follow(writer_->descriptor(), writer_->payload_offset(), sink.hold_back);
     }
   }
 
@@ -123,8 +145,8 @@ class ErrorCapture final : public StreamCapture {
 
   /// Behind the output, once all of that is known.
   Result<void> append_to(store::RecordWriter& writer) {
-    std::vector<std::byte> block(size_ > 0 ? kBlock : 0);
-    for (std::uint64_t at = 0; at < size_;) {
+    std::vector<std::byte> block(recorded_size_ > 0 ? kBlock : 0);
+    for (std::uint64_t at = 0; at < recorded_size_;) {
       CACHECTL_ASSIGN(const std::size_t got,
                       lock::read_full_at(file_->descriptor(), block, at, file_->path()));
       if (got == 0) return fail(Errc::corrupt, file_->path() + ": cut off");
@@ -142,17 +164,17 @@ class ErrorCapture final : public StreamCapture {
       CACHECTL_ASSIGN(auto file, lock::StagedFile::create(*staging_, root_->file_mode()));
       CACHECTL_TRY(file.make_anonymous());
       file_ = std::make_unique<lock::StagedFile>(std::move(file));
-      follow(file_->descriptor(), 0);
+      follow(file_->descriptor(), 0, false);
     }
-    CACHECTL_TRY(lock::write_all_at(file_->descriptor(), data, size_, file_->path()));
-    size_ += data.size();
+    CACHECTL_TRY(lock::write_all_at(file_->descriptor(), data, recorded_size_, file_->path()));
+    recorded_size_ += data.size();
     return {};
   }
 
   const store::Root* root_;
   std::unique_ptr<lock::Directory> staging_;
   std::unique_ptr<lock::StagedFile> file_;
-  std::uint64_t size_ = 0;
+  std::uint64_t recorded_size_ = 0;
 };
 
 /// Reads once from a pipe into the capture; false at the end.
@@ -164,42 +186,79 @@ bool drain_once(const lock::Fd& pipe, std::span<std::byte> block, StreamCapture&
   return true;
 }
 
-/// Drains both pipes to their ends while passing signals on. Returns the signal that
-/// asked us to end, or 0.
-int drain(Pipe& output, Pipe& errors, OutputCapture& output_capture, ErrorCapture& error_capture,
-          const lock::Child& child, const lock::SignalTrap* trap) {
-  const lock::Fd ended(static_cast<int>(::syscall(SYS_pidfd_open, child.pid(), 0)));
-  std::vector<std::byte> block(kBlock);
-  int request = 0;
-  while (output.read.valid() || errors.read.valid()) {
-    std::array<pollfd, 4> watched{{{output.read.get(), POLLIN, 0},
-                                   {errors.read.get(), POLLIN, 0},
-                                   {trap != nullptr ? trap->descriptor() : -1, POLLIN, 0},
-                                   {request != 0 ? ended.get() : -1, POLLIN, 0}}};
-    if (::poll(watched.data(), watched.size(), -1) < 0) {
-      if (errno == EINTR) continue;
-      const auto why = system_error("wait for the output of the command");
-      output_capture.lose_rest(why);
-      error_capture.lose_rest(why);
-      output.read.reset();  // or the source would wait for us, and we for it
-      errors.read.reset();
-      break;
+/// A source at work: drains both pipes to their ends while passing signals on, and ends it
+/// when its time is over.
+class Watch {
+ public:
+  Watch(const lock::Child& child, const lock::SignalTrap* trap, std::chrono::nanoseconds longest)
+      : child_(&child), trap_(trap), deadline_(lock::Deadline::after(longest)) {}
+
+  void drain(Pipe& output, Pipe& errors, OutputCapture& output_capture,
+             ErrorCapture& error_capture) {
+    const lock::Fd ended(static_cast<int>(::syscall(SYS_pidfd_open, child_->pid(), 0)));
+    std::vector<std::byte> block(kBlock);
+    // One that closes its streams and goes on has a time limit all the same.
+    bool lives = !deadline_.is_never() && ended.valid();
+    while (output.read.valid() || errors.read.valid() || lives) {
+      const bool hurried = request_ != 0 || timed_out_;
+      std::array<pollfd, 4> watched{{{output.read.get(), POLLIN, 0},
+                                     {errors.read.get(), POLLIN, 0},
+                                     {trap_ != nullptr ? trap_->descriptor() : -1, POLLIN, 0},
+                                     {hurried || lives ? ended.get() : -1, POLLIN, 0}}};
+      if (::poll(watched.data(), watched.size(), patience()) < 0) {
+        if (errno == EINTR) continue;
+        const auto why = system_error("wait for the output of the command");
+        output_capture.lose_rest(why);
+        error_capture.lose_rest(why);
+        output.read.reset();  // or the source would wait for us, and we for it
+        errors.read.reset();
+        break;
+      }
+      if (watched[0].revents != 0 && !drain_once(output.read, block, output_capture)) {
+        output.read.reset();
+      }
+      if (watched[1].revents != 0 && !drain_once(errors.read, block, error_capture)) {
+        errors.read.reset();
+      }
+      if (trap_ != nullptr && watched[2].revents != 0) {
+        if (const int asked = child_->forward(*trap_); asked != 0) request_ = asked;
+      }
+      const bool quiet = watched[0].revents == 0 && watched[1].revents == 0;
+      if (watched[3].revents != 0) lives = false;
+      // It was asked to end and has: whatever it left behind may hold the pipes open for as
+      // long as it likes.
+      if (watched[3].revents != 0 && quiet && hurried) break;
+      end_when_late();
     }
-    if (watched[0].revents != 0 && !drain_once(output.read, block, output_capture)) {
-      output.read.reset();
-    }
-    if (watched[1].revents != 0 && !drain_once(errors.read, block, error_capture)) {
-      errors.read.reset();
-    }
-    if (trap != nullptr && watched[2].revents != 0) {
-      if (const int asked = child.forward(*trap); asked != 0) request = asked;
-    }
-    // We were asked to end and the source has: whatever it left behind may hold the
-    // pipes open for as long as it likes.
-    if (watched[3].revents != 0 && watched[0].revents == 0 && watched[1].revents == 0) break;
   }
-  return request;
-}
+
+  [[nodiscard]] int interrupted_by() const { return request_; }
+  [[nodiscard]] bool timed_out() const { return timed_out_; }
+
+ private:
+  static constexpr std::chrono::seconds kGrace{5};
+
+  /// For poll(2).
+  [[nodiscard]] int patience() const {
+    if (deadline_.is_never()) return -1;
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline_.at() - lock::Deadline::Clock::now());
+    return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 3'600'000));
+  }
+
+  void end_when_late() {
+    if (!deadline_.passed()) return;
+    child_->send(timed_out_ ? SIGKILL : SIGTERM);
+    deadline_ = timed_out_ ? lock::Deadline::never() : lock::Deadline::after(kGrace);
+    timed_out_ = true;
+  }
+
+  const lock::Child* child_;
+  const lock::SignalTrap* trap_;
+  lock::Deadline deadline_;
+  int request_ = 0;  // the signal that asked us to end
+  bool timed_out_ = false;
+};
 
 /// Whoever loses his parent among the descendants of this process becomes its child, so that
 /// it can tell what a source leaves behind.
@@ -220,7 +279,7 @@ std::optional<Error> left_behind() {
 
 Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sink,
                          store::RecordWriter* writer, const store::Root* root, bool pass_signals,
-                         const std::function<void(const Captured&)>& on_end) {
+                         const std::function<bool(const Captured&)>& on_end) {
   CACHECTL_ASSIGN(Pipe output, Pipe::make());
   CACHECTL_ASSIGN(Pipe errors, Pipe::make());
   std::optional<lock::SignalTrap> trap;
@@ -234,11 +293,13 @@ Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sin
   command.environment = source.environment;
   command.environment.insert(command.environment.end(), hold.environment.begin(),
                              hold.environment.end());
+  command.directory = source.directory;
   command.null_input = true;
   command.output = source.makes_tree ? errors.write.get() : output.write.get();
   command.error = errors.write.get();
   command.keep_open = hold.descriptors;
   command.die_with_parent = true;
+  command.own_group = source.longest != std::chrono::nanoseconds::max();
   const auto started = std::chrono::steady_clock::now();
   // Only a program that is nothing but this has no other children.
   const bool alone = source.makes_tree && pass_signals;
@@ -247,11 +308,14 @@ Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sin
   output.write.reset();
   errors.write.reset();
 
-  OutputCapture output_capture(writer, sink.output);
+  OutputCapture output_capture(writer, sink);
   ErrorCapture error_capture(root, writer != nullptr, sink.errors);
   Captured result;
-  result.interrupted_by =
-      drain(output, errors, output_capture, error_capture, child, trap ? &*trap : nullptr);
+  Watch watch(child, trap ? &*trap : nullptr, source.longest);
+  watch.drain(output, errors, output_capture, error_capture);
+  result.interrupted_by = watch.interrupted_by();
+  result.timed_out = watch.timed_out();
+  result.output_size = output_capture.size();
   CACHECTL_ASSIGN(result.status, child.wait(trap ? &*trap : nullptr));
   result.duration = std::chrono::steady_clock::now() - started;
 
@@ -262,7 +326,7 @@ Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sin
     auto appended = error_capture.append_to(*writer);
     if (!appended) result.not_recorded = std::move(appended).error();
   }
-  on_end(result);
+  if (on_end(result)) output_capture.pass_on();
   output_capture.stop_following();
   error_capture.stop_following();
   result.not_passed_on = output_capture.not_passed_on();

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -21,21 +22,29 @@ namespace cachectl::refresh {
 struct Source {
   std::vector<std::string> argv;
   std::vector<std::string> environment;  ///< "NAME=value", added to ours
+  std::string directory = {};            ///< where it runs; empty: where we do
   /// The value is the file or directory that it makes at $CACHECTL_OUTPUT. What it prints
   /// is for people: its standard output goes where its standard error goes.
   bool makes_tree = false;
   /// The exit status by which it says that the value still holds, for another TTL.
   std::optional<int> not_modified = std::nullopt;
+  /// How long it may run. Then it and all of its process group get SIGTERM, and five
+  /// seconds later SIGKILL.
+  std::chrono::nanoseconds longest = std::chrono::nanoseconds::max();
 };
 
 /// Where the result goes. Descriptors are borrowed.
 struct Sink {
   int output = -1;  ///< -1: nowhere
   int errors = -1;
+  /// Nothing is written to `output` before it is known whether it is to be.
+  bool hold_back = false;
 };
 
 struct Captured {
   lock::ExitStatus status;
+  bool timed_out = false;  ///< it was ended because it ran for too long
+  std::uint64_t output_size = 0;
   std::chrono::nanoseconds duration{0};
   int interrupted_by = 0;              ///< the signal that asked us to end, or 0
   std::optional<Error> not_recorded;   ///< why the record is incomplete
@@ -51,13 +60,13 @@ struct Hold {
 /// Runs the source to its end. `writer` is null where nothing can be recorded.
 /// `on_end` is called once the source has ended and the record is complete, before the
 /// sink has necessarily got everything: publish and unlock there, so that nobody waits
-/// for a slow consumer.
+/// for a slow consumer. It returns whether the sink is to have what was held back.
 ///
 /// Signals that ask us to end are passed to the source (with `pass_signals`), and
 /// reported. Errors are those of starting the source.
 [[nodiscard]] Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sink,
                                        store::RecordWriter* writer, const store::Root* root,
                                        bool pass_signals,
-                                       const std::function<void(const Captured&)>& on_end);
+                                       const std::function<bool(const Captured&)>& on_end);
 
 }  // namespace cachectl::refresh

@@ -1,31 +1,17 @@
 #include "src/refresh/coalesce.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <tuple>
+
+#include "lock/detach.hpp"
+#include "lock/retry.hpp"
+#include "src/config/duration.hpp"
+#include "src/refresh/request.hpp"
 
 namespace cachectl::refresh {
-
-/// What was there when we looked; 0: nothing.
-struct Coalescer::Seen {
-  std::optional<store::Entry> record;
-  std::optional<store::Entry> attempt;
-
-  [[nodiscard]] static store::Generation number(const std::optional<store::Entry>& entry) {
-    return entry ? entry->header().generation : 0;
-  }
-};
-
-/// One call of run, with what it saw when it asked.
-struct Coalescer::Request {
-  const Key& key;
-  const Source& source;
-  const RunPolicy& policy;
-  const Sink& sink;
-  bool& started;  // from then on there is no other way
-  store::Generation seen_record;
-  store::Generation seen_attempt;
-
-  [[nodiscard]] std::string what() const { return lock::shell_quoted(source.argv); }
-};
 
 bool StorePolicy::stores(const lock::ExitStatus& status) const {
   if (status.by_signal()) return false;
@@ -46,19 +32,6 @@ Result<RunResult> run_without(const Source& source, const RunPolicy& policy, con
   return result;
 }
 
-/// What answers a request, checked.
-struct Coalescer::Value {
-  store::Entry entry;
-  std::optional<store::Tree> tree;
-};
-
-/// A tree while its source is at work.
-struct Coalescer::Making {
-  std::optional<store::StagedTree> staged;  // nothing: the value is to be bytes
-  std::optional<store::Tree> previous;      // pinned, for the source to update from
-  std::uint64_t previous_size = 0;
-};
-
 RunResult Coalescer::replay(Value value, How how, const Sink& sink) {
   const auto& entry = value.entry;
   RunResult result;
@@ -77,11 +50,13 @@ RunResult Coalescer::replay(Value value, How how, const Sink& sink) {
 }
 
 Result<RunResult> run_uncached(const Source& source, const RunPolicy& policy, const Sink& sink) {
-  CACHECTL_ASSIGN(Captured captured, capture(source, {}, sink, nullptr, nullptr,
-                                             policy.pass_signals, [](const Captured&) {}));
+  CACHECTL_ASSIGN(Captured captured,
+                  capture(source, {}, sink, nullptr, nullptr, policy.pass_signals,
+                          [](const Captured&) { return true; }));
   RunResult result;
   result.how = How::uncached;
   result.status = captured.status;
+  result.timed_out = captured.timed_out;
   result.interrupted_by = captured.interrupted_by;
   result.not_passed_on = std::move(captured.not_passed_on);
   return result;
@@ -101,9 +76,9 @@ Result<std::optional<Coalescer::Value>> Coalescer::usable(store::Lookup lookup, 
     return nothing;
   }
   const auto& header = entry.header();
-  const bool is_failure = from == store::Place::attempt && header.exit_status != 0;
+  const bool is_failure = from == store::Place::attempt && header.failures > 0;
   if (!is_failure && source.makes_tree != (header.kind == store::Kind::tree)) return nothing;
-  Value value{std::move(entry), std::nullopt};
+  Value value{std::move(entry), std::nullopt, is_failure};
   if (header.kind == store::Kind::tree) {
     CACHECTL_ASSIGN(value.tree, store::pin_tree(*root_, KeyHash::of(value.entry.key()),
                                                 value.entry.header().tree_generation));
@@ -126,17 +101,17 @@ Result<Coalescer::Seen> Coalescer::look(const Key& key) const {
 /// since it was made.
 Result<std::optional<Coalescer::Value>> Coalescer::answer(const Request& request) const {
   CACHECTL_ASSIGN(Seen seen, look(request.key));
-  const bool attempt_is_new = seen.attempt && Seen::number(seen.attempt) != request.seen_attempt &&
-                              Seen::number(seen.attempt) > Seen::number(seen.record);
+  const bool attempt_is_new =
+      seen.ended_without_value() && Seen::number(seen.attempt) != request.seen_attempt;
   if (attempt_is_new) {
     store::Lookup lookup;
     lookup.entry = std::move(seen.attempt);
     return usable(std::move(lookup), store::Place::attempt, request.source);
   }
   const bool record_is_new = seen.record && Seen::number(seen.record) != request.seen_record;
-  const bool record_is_fresh =
-      seen.record && !request.policy.force &&
-      store::is_fresh(seen.record->header(), clock_->now(), request.policy.ttl);
+  const bool record_is_fresh = seen.record && !request.policy.force &&
+                               state_of(seen.record->header(), seen.record->last_used(),
+                                        request.policy.windows, clock_->now()) == State::fresh;
   if (!record_is_new && !record_is_fresh) return std::optional<Value>();
   store::Lookup lookup;
   lookup.entry = std::move(seen.record);
@@ -155,18 +130,159 @@ Result<RunResult> Coalescer::run(const Key& key, const Source& source, const Run
   return result;
 }
 
+Coalescer::Request Coalescer::request_for(const Key& key, const Source& source,
+                                          const RunPolicy& policy, const Sink& sink, bool& started,
+                                          const Seen& seen) const {
+  return {
+      key, source, policy, sink, started, Seen::number(seen.record), Seen::number(seen.attempt)};
+}
+
 Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
                                         const RunPolicy& policy, const Sink& sink,
                                         bool& started) const {
+  const auto& windows = policy.windows;
   CACHECTL_ASSIGN(auto found, store::find(*root_, key));
-  if (found.entry && !policy.force &&
-      store::is_fresh(found.entry->header(), clock_->now(), policy.ttl)) {
-    CACHECTL_ASSIGN(auto value, usable(std::move(found), store::Place::entry, source));
-    if (value) return replay(std::move(*value), How::hit, sink);
+  if (found.entry && !policy.force) {
+    const auto& header = found.entry->header();
+    const auto now = clock_->now();
+    const auto state = state_of(header, found.entry->last_used(), windows, now);
+    const bool is_due = state == State::stale ||
+                        (state == State::fresh && refreshes_early(header, windows, now, draw()));
+    if (state != State::expired) {
+      CACHECTL_ASSIGN(auto value, usable(std::move(found), store::Place::entry, source));
+      if (value) {
+        if (windows.expire_after_access != std::chrono::nanoseconds::max()) value->entry.touch(now);
+        auto result =
+            replay(std::move(*value), state == State::stale ? How::stale : How::hit, sink);
+        result.refresh_due = is_due;
+        return result;
+      }
+    }
   }
   CACHECTL_ASSIGN(const Seen seen, look(key));
-  return ask(
-      {key, source, policy, sink, started, Seen::number(seen.record), Seen::number(seen.attempt)});
+  const auto request = request_for(key, source, policy, sink, started, seen);
+  if (auto failure = remembered_failure(request, seen)) {
+    CACHECTL_ASSIGN(auto instead, stand_in(request, *failure));
+    if (instead) return std::move(*instead);
+    CACHECTL_ASSIGN(auto again, store::find_attempt(*root_, key));
+    CACHECTL_ASSIGN(auto value, usable(std::move(again), store::Place::attempt, source));
+    if (value) {
+      (*warn_)(*failure);
+      return replay(std::move(*value), How::shared, sink);
+    }
+  }
+  return ask(request);
+}
+
+namespace {
+
+/// The first line of what a failed source said, for a message.
+std::string first_line(const store::Entry& attempt) {
+  constexpr std::size_t kLongest = 200;
+  if (attempt.header().error_size > std::uint64_t{1} << 20U) return {};
+  const auto text = attempt.read(store::Stream::errors);
+  if (!text || text->empty()) return {};
+  return ": " + text->substr(0, std::min(text->find('\n'), kLongest));
+}
+
+/// "the source failed with status 22: curl: (22) ...".
+Error failure_of(const store::Entry& attempt) {
+  const auto& header = attempt.header();
+  std::string what = "the source failed with status " + std::to_string(header.exit_status);
+  if (header.failures > 1) what += ", " + std::to_string(header.failures) + " times in a row";
+  return {Errc::io, 0, what + first_line(attempt), {}};
+}
+
+}  // namespace
+
+/// The failure that is not to be tried again yet: one that has a TTL, or that has opened the
+/// circuit breaker.
+std::optional<Error> Coalescer::remembered_failure(const Request& request, const Seen& seen) const {
+  if (request.policy.force || !seen.ended_without_value()) return std::nullopt;
+  const auto& header = seen.attempt->header();
+  const auto& [windows, failure] = std::tie(request.policy.windows, request.policy.failure);
+  const auto now = clock_->now();
+  if (header.failures == 0 || store::is_from_future(header, now)) return std::nullopt;
+  auto until = header.created;
+  if (windows.ttl_by_status.contains(header.exit_status)) {
+    until = later(header.created, windows.ttl_of(header.exit_status));
+  }
+  if (header.failures >= failure.breaker_failures) {
+    until = std::max(until, later(header.created, failure.breaker_cool_down));
+  }
+  if (now >= until) return std::nullopt;
+  auto why = failure_of(*seen.attempt);
+  why.advice = "not tried again for " + config::format_duration(until - now);
+  return why;
+}
+
+/// Whether a stored value may be served instead of a failure: not to who wants a new one.
+bool Coalescer::may_stand_in(const Request& request, const store::RecordHeader& header) const {
+  if (header.exit_status != 0 || request.policy.force) return false;
+  switch (request.policy.failure.on_error) {
+    case OnError::fail:
+      return false;
+    case OnError::stale:
+      return may_replace_failure(header, request.policy.windows, clock_->now());
+    case OnError::last_good:
+      return true;
+  }
+  return false;
+}
+
+/// What is served instead of `failure`, if anything is.
+Result<std::optional<RunResult>> Coalescer::stand_in(const Request& request, Error failure) const {
+  CACHECTL_ASSIGN(auto found, store::find(*root_, request.key));
+  if (!found.entry || !may_stand_in(request, found.entry->header())) {
+    return std::optional<RunResult>();
+  }
+  CACHECTL_ASSIGN(auto value, usable(std::move(found), store::Place::entry, request.source));
+  if (!value) return std::optional<RunResult>();
+  const auto age = clock_->now() - value->entry.header().created;
+  failure.message += "; serving the value of " + config::format_duration(age) + " ago";
+  auto result = replay(std::move(*value), How::stale, request.sink);
+  result.source_failed = std::move(failure);
+  return std::optional(std::move(result));
+}
+
+/// The outcome of somebody else's attempt is ours.
+Result<RunResult> Coalescer::settle(const Request& request, Value value) const {
+  if (value.is_failure) {
+    CACHECTL_ASSIGN(auto instead, stand_in(request, failure_of(value.entry)));
+    if (instead) return std::move(*instead);
+  }
+  return replay(std::move(value), How::shared, request.sink);
+}
+
+Result<bool> Coalescer::refresh_behind(const Key& key, const Source& source,
+                                       const RunPolicy& policy,
+                                       store::Generation generation) const {
+  const auto slot = store::slot_of(key.hash());
+  CACHECTL_ASSIGN(auto held,
+                  root_->locks().acquire(slot, lock::Mode::exclusive, lock::Deadline::immediately(),
+                                         lock::shell_quoted(source.argv)));
+  if (!held) return false;
+  CACHECTL_ASSIGN(const Seen seen, look(key));
+  if (Seen::number(seen.record) != generation) return false;
+  bool started = false;
+  const Sink nowhere;
+  const auto request = request_for(key, source, policy, nowhere, started, seen);
+  if (remembered_failure(request, seen)) return false;
+
+  const pid_t child = ::fork();
+  if (child < 0) return fail(system_error("fork"));
+  if (child == 0) {
+    // Twice, so that nobody has to reap it.
+    if (::fork() != 0) ::_exit(0);
+    std::vector<int> kept{root_->directory().descriptor()};
+    for (const auto& lock : held->handed_down()) kept.push_back(lock.descriptor);
+    // What becomes of it is in the record, or in the attempt.
+    if (lock::detach(std::move(kept))) static_cast<void>(lead(request, std::move(*held)));
+    ::_exit(0);
+  }
+  lock::retry([&] { return ::waitpid(child, nullptr, 0); });
+  held->leave_to_children();
+  return true;
 }
 
 Result<RunResult> Coalescer::ask(const Request& request) const {
@@ -180,140 +296,26 @@ Result<RunResult> Coalescer::ask(const Request& request) const {
     if (!waited) return timed_out(request);
     CACHECTL_ASSIGN(auto value, answer(request));
     waited.reset();  // before a slow consumer can make others wait
-    if (value) return replay(std::move(*value), How::shared, request.sink);
+    if (value) return settle(request, std::move(*value));
     CACHECTL_ASSIGN(held, locks.acquire(slot, lock::Mode::exclusive, deadline, request.what()));
     if (!held) return timed_out(request);
   }
   CACHECTL_ASSIGN(auto value, answer(request));
   if (!value) return lead(request, std::move(*held));
   held.reset();
-  return replay(std::move(*value), How::shared, request.sink);
+  return settle(request, std::move(*value));
 }
 
 Result<RunResult> Coalescer::timed_out(const Request& request) const {
   Error why = store::gave_up_waiting(*root_, store::slot_of(request.key.hash()),
                                      "'" + request.key.printable() + "'", *clock_);
+  CACHECTL_ASSIGN(auto instead, stand_in(request, why));
+  if (instead) return std::move(*instead);
   if (request.policy.on_timeout == OnTimeout::fail || request.source.makes_tree) {
     return fail(std::move(why));
   }
   (*warn_)(std::move(why).advising("running uncached"));
   return run_uncached(request.source, request.policy, request.sink);
-}
-
-Result<Coalescer::Making> Coalescer::prepare_tree(const Request& request) const {
-  Making making;
-  if (!request.source.makes_tree) return making;
-  CACHECTL_ASSIGN(auto staged, store::StagedTree::create(*root_));
-  making.staged.emplace(std::move(staged));
-  CACHECTL_ASSIGN(const auto last, store::find(*root_, request.key, store::Want::header));
-  if (last.entry && last.entry->header().kind == store::Kind::tree) {
-    CACHECTL_ASSIGN(making.previous, store::pin_tree(*root_, request.key.hash(),
-                                                     last.entry->header().tree_generation));
-    making.previous_size = last.entry->header().tree_size;
-  }
-  return making;
-}
-
-Result<store::Generation> Coalescer::publish(const Request& request, store::RecordWriter& writer,
-                                             Making& making, const Captured& captured,
-                                             store::Generation generation) const {
-  // The source itself may have published under its key while it ran.
-  CACHECTL_ASSIGN(const auto newest, store::newest(*root_, request.key));
-  const auto now = clock_->now();
-  store::RecordHeader header;
-  header.generation = std::max(generation, newest.generation + 1);
-  header.created = now;
-  header.expires = later(now, request.policy.ttl);
-  header.source_duration = captured.duration;
-  header.exit_status = captured.status.value;
-  const bool not_modified = making.previous && request.source.not_modified == captured.status.value;
-  const bool tree_made = making.staged && captured.status.value == 0;
-  const bool bytes_made = !making.staged && request.policy.store.stores(captured.status) &&
-                          request.policy.ttl.count() > 0;
-  if (not_modified) {
-    header.kind = store::Kind::tree;
-    header.tree_generation = making.previous->generation();
-    header.tree_size = making.previous_size;
-    header.exit_status = 0;
-  }
-  if (tree_made) CACHECTL_TRY(making.staged->seal(request.policy.durability));
-  if (not_modified || tree_made || bytes_made) {
-    CACHECTL_TRY(store::publish(*root_, request.key, tree_made ? &*making.staged : nullptr, writer,
-                                header, newest.tree, request.policy.retention,
-                                request.policy.durability));
-    return header.generation;
-  }
-  // For those who wait, and nobody else: expired from the start, and not worth a sync.
-  header.expires = now;
-  CACHECTL_TRY(writer.publish(header, store::Place::attempt, lock::Durability::none));
-  return header.generation;
-}
-
-Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) const {
-  CACHECTL_ASSIGN(const auto newest, store::newest(*root_, request.key));
-  const auto generation = store::next_generation(newest.generation, clock_->now());
-  auto writer = store::RecordWriter::create(*root_, request.key, request.policy.durability);
-  // Where that is a failure (a full disk), the source runs all the same, and alone: nobody
-  // can get the result of it, so whoever waits for it runs it in his turn.
-  if (!writer && (writer.error().code != Errc::io || request.source.makes_tree)) {
-    return fail(std::move(writer).error());
-  }
-  CACHECTL_ASSIGN(Making making, prepare_tree(request));
-
-  Hold hold;
-  hold.descriptors.push_back(held.descriptor());
-  if (making.staged) {
-    hold.descriptors.push_back(making.staged->descriptor());
-    hold.environment.push_back("CACHECTL_OUTPUT=" + making.staged->value_path());
-    // Set in any case: an outer source's is none of ours.
-    hold.environment.push_back("CACHECTL_PREVIOUS=" +
-                               (making.previous ? making.previous->path() : std::string()));
-  }
-  // A source may itself use the cache, also under its own key.
-  hold.environment.push_back("CACHECTL_LOCK=" + lock::encode(held.handed_down()));
-  if (request.key.bytes().find('\0') == std::string::npos) {
-    hold.environment.push_back("CACHECTL_KEY=" + request.key.bytes());
-  }
-  hold.environment.push_back("CACHECTL_GENERATION=" + std::to_string(generation));
-
-  request.started = true;
-  RunResult result;
-  result.how = How::ran;
-  const auto on_end = [&](const Captured& captured) {
-    if (captured.interrupted_by != 0) {
-      // Half a result, and maybe processes of the source that live on: they keep the lock.
-      held.leave_to_children();
-      return;
-    }
-    const auto published = [&]() -> Result<store::Generation> {
-      if (!writer) return fail(writer.error());
-      if (captured.not_recorded) return fail(*captured.not_recorded);
-      CACHECTL_TRY(held.still_valid());
-      return publish(request, *writer, making, captured, generation);
-    }();
-    if (published) {
-      result.generation = *published;
-    } else {
-      result.not_stored = published.error();
-    }
-    held.release();
-  };
-  CACHECTL_ASSIGN(Captured captured,
-                  capture(request.source, hold, request.sink, writer ? &*writer : nullptr, root_,
-                          request.policy.pass_signals, on_end));
-  result.status = captured.status;
-  result.interrupted_by = captured.interrupted_by;
-  result.not_passed_on = std::move(captured.not_passed_on);
-  if (making.staged && !result.not_stored && result.interrupted_by == 0) {
-    CACHECTL_ASSIGN(const auto made, store::find(*root_, request.key, store::Want::header));
-    const bool is_tree = made.entry && made.entry->header().kind == store::Kind::tree;
-    if (is_tree && made.entry->header().generation >= result.generation) {
-      CACHECTL_ASSIGN(result.tree, store::pin_tree(*root_, request.key.hash(),
-                                                   made.entry->header().tree_generation));
-      result.status = {};
-    }
-  }
-  return result;
 }
 
 }  // namespace cachectl::refresh

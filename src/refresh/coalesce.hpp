@@ -12,8 +12,13 @@
 //
 // "New" is decided by the attempt number (the generation), not by a clock: whatever
 // attempt has ended since we asked is our answer, also when it failed or was not to be
-// stored. Such outcomes are published to attempts/ for those who wait and are never
-// served to anybody who asks later.
+// stored. Such outcomes are published to attempts/ for those who wait, and are served to
+// who asks later only where a failure is to be remembered: a TTL for its status, or a
+// circuit breaker that is open.
+//
+// A stale value (freshness.hpp) is served at once, and the caller told that a refresh is
+// due: refresh_behind starts it, in a process that nobody waits for. Of all who start one,
+// he who gets the key's lock does.
 //
 // The source inherits the lock's descriptor and dies with its leader (SIGKILL). Should a
 // process of it survive a killed leader, the lock stays held until that has ended: two
@@ -23,13 +28,16 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "src/clock.hpp"
 #include "src/refresh/capture.hpp"
+#include "src/refresh/freshness.hpp"
 #include "src/store/store.hpp"
 #include "src/store/trees.hpp"
 
@@ -48,10 +56,30 @@ struct StorePolicy {
   [[nodiscard]] bool stores(const lock::ExitStatus& status) const;
 };
 
+enum class OnError {
+  fail,       ///< the failure is the answer
+  stale,      ///< a value is served within its stale-if-error
+  last_good,  ///< the last good value is served, whatever its age
+};
+
+/// What is done when the source fails: it ends with a status that is not stored, runs for
+/// too long, or cannot be started.
+struct FailurePolicy {
+  OnError on_error = OnError::stale;
+  bool empty_is_failure = false;  ///< exit status 0 without any output
+  std::uint64_t retries = 0;      ///< at once, by the leader
+  /// The pause before the first retry; doubled for each that follows, up to a minute, of
+  /// which half is drawn.
+  std::chrono::nanoseconds retry_delay = std::chrono::seconds(1);
+  /// After this many failed attempts in a row the source is left alone for a while; then
+  /// one attempt is made, and another while if it fails too.
+  std::uint64_t breaker_failures = std::numeric_limits<std::uint64_t>::max();
+  std::chrono::nanoseconds breaker_cool_down = std::chrono::seconds(30);
+};
+
 struct RunPolicy {
-  /// The value expires this long after it was made, and a value older than this is not
-  /// served, whatever it was stored with.
-  std::chrono::nanoseconds ttl = std::chrono::seconds(60);
+  Windows windows;
+  FailurePolicy failure;
   bool force = false;  ///< do not serve what is stored; an attempt that runs is shared
   StorePolicy store;
   lock::Deadline deadline = lock::Deadline::never();
@@ -62,7 +90,8 @@ struct RunPolicy {
 };
 
 enum class How {
-  hit,       ///< a stored value
+  hit,       ///< a fresh value
+  stale,     ///< one that is not: see refresh_due and source_failed
   shared,    ///< the result of an attempt that ran while we asked
   ran,       ///< we ran the source
   uncached,  ///< we ran it, and the cache could not take part
@@ -73,6 +102,9 @@ struct RunResult {
   lock::ExitStatus status;
   store::Generation generation = 0;    ///< 0: not recorded
   std::optional<store::Tree> tree;     ///< the value, if it is one; pinned
+  bool refresh_due = false;            ///< refresh_behind should be called now
+  std::optional<Error> source_failed;  ///< why the value is served though it is stale
+  bool timed_out = false;              ///< the source ran for too long
   int interrupted_by = 0;              ///< the signal that asked us to end, or 0
   std::optional<Error> not_stored;     ///< the source ran, but the cache failed to store
   std::optional<Error> not_passed_on;  ///< the sink did not get all
@@ -91,14 +123,32 @@ class Coalescer {
   [[nodiscard]] Result<RunResult> run(const Key& key, const Source& source, const RunPolicy& policy,
                                       const Sink& sink) const;
 
+  /// Makes the key's value anew in a process of its own, unless somebody is at it or has
+  /// done so since `generation` was served. True: a process was started; it is nobody's
+  /// child, leads a session, and has none of our descriptors but the cache's. For programs
+  /// with one thread: it goes on after a fork.
+  [[nodiscard]] Result<bool> refresh_behind(const Key& key, const Source& source,
+                                            const RunPolicy& policy,
+                                            store::Generation generation) const;
+
  private:
   struct Seen;
   struct Request;
   struct Making;
   struct Value;
+  struct Past;
+  struct Attempt;
   [[nodiscard]] Result<std::optional<Value>> usable(store::Lookup lookup, store::Place from,
                                                     const Source& source) const;
   [[nodiscard]] Result<Seen> look(const Key& key) const;
+  [[nodiscard]] Request request_for(const Key& key, const Source& source, const RunPolicy& policy,
+                                    const Sink& sink, bool& started, const Seen& seen) const;
+  [[nodiscard]] std::optional<Error> remembered_failure(const Request& request,
+                                                        const Seen& seen) const;
+  [[nodiscard]] bool may_stand_in(const Request& request, const store::RecordHeader& header) const;
+  [[nodiscard]] Result<std::optional<RunResult>> stand_in(const Request& request,
+                                                          Error failure) const;
+  [[nodiscard]] Result<RunResult> settle(const Request& request, Value value) const;
   [[nodiscard]] Result<std::optional<Value>> answer(const Request& request) const;
   [[nodiscard]] static RunResult replay(Value value, How how, const Sink& sink);
   [[nodiscard]] Result<RunResult> run_cached(const Key& key, const Source& source,
@@ -106,11 +156,21 @@ class Coalescer {
                                              bool& started) const;
   [[nodiscard]] Result<RunResult> ask(const Request& request) const;
   [[nodiscard]] Result<RunResult> lead(const Request& request, lock::HeldLock held) const;
+  [[nodiscard]] Result<Past> look_back(const Request& request) const;
+  [[nodiscard]] Result<Attempt> attempt(const Request& request, lock::HeldLock& held,
+                                        const Past& past, bool is_last) const;
+  [[nodiscard]] Hold hold_of(const Request& request, const lock::HeldLock& held,
+                             const Making& making, const Past& past) const;
   [[nodiscard]] Result<RunResult> timed_out(const Request& request) const;
   [[nodiscard]] Result<store::Generation> publish(const Request& request,
                                                   store::RecordWriter& writer, Making& making,
-                                                  const Captured& captured,
-                                                  store::Generation generation) const;
+                                                  const Captured& captured, bool failed,
+                                                  const Past& past) const;
+  void publish_failed_start(const Request& request, store::RecordWriter& writer, const Past& past,
+                            const Error& why) const;
+  [[nodiscard]] Result<void> publish_outcome(const Request& request, store::RecordWriter& writer,
+                                             store::RecordHeader header, bool failed,
+                                             const Past& past) const;
   [[nodiscard]] Result<Making> prepare_tree(const Request& request) const;
 
   const store::Root* root_;

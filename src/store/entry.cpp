@@ -68,6 +68,13 @@ Entry::Entry(lock::Fd file, std::string path, std::vector<std::byte> head, Recor
       header_(header),
       last_used_(last_used) {}
 
+void Entry::touch(WallTime now) const {
+  const auto whole = std::chrono::floor<std::chrono::seconds>(now);
+  const std::array<timespec, 2> times{
+      {{whole.time_since_epoch().count(), (now - whole).count()}, {0, UTIME_OMIT}}};
+  ::futimens(file_.get(), times.data());
+}
+
 Result<void> Entry::verify() {
   if (verified_) return {};
   const auto offset = header_.payload_offset();

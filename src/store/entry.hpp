@@ -39,6 +39,8 @@ class Entry {
   [[nodiscard]] std::string_view key() const { return key_in(head_, header_); }
   /// When it was last read or written, as far as the file system tells.
   [[nodiscard]] WallTime last_used() const { return last_used_; }
+  /// Notes a use, also where the file system does not by itself (noatime). As far as it can.
+  void touch(WallTime now) const;
 
   /// Errc::corrupt when the payload is not what was stored. Asked once, remembered.
   [[nodiscard]] Result<void> verify();

@@ -45,6 +45,7 @@ constexpr Field<std::uint64_t> kErrorSize{88};
 constexpr Field<std::int32_t> kExitStatus{96};
 constexpr Field<std::uint32_t> kKind{100};
 constexpr Field<std::uint32_t> kKeySize{104};
+constexpr Field<std::uint32_t> kFailures{108};
 constexpr Field<std::uint64_t> kTreeGeneration{112};
 constexpr Field<std::uint64_t> kTreeSize{120};
 
@@ -99,6 +100,7 @@ std::array<std::byte, RecordHeader::kSize> encode(const RecordHeader& header,
   kExitStatus.put(bytes, header.exit_status);
   kKind.put(bytes, static_cast<std::uint32_t>(header.kind));
   kKeySize.put(bytes, static_cast<std::uint32_t>(key.size()));
+  kFailures.put(bytes, header.failures);
   kTreeGeneration.put(bytes, header.tree_generation);
   kTreeSize.put(bytes, header.tree_size);
   kHeaderChecksum.put(bytes, header_checksum(bytes, lock::bytes_of(key)));
@@ -127,6 +129,7 @@ Result<RecordHeader> decode_header(lock::Bytes head) {
   header.exit_status = kExitStatus.get(head);
   header.kind = static_cast<Kind>(kKind.get(head));
   header.key_size = kKeySize.get(head);
+  header.failures = kFailures.get(head);
   header.tree_generation = kTreeGeneration.get(head);
   header.tree_size = kTreeSize.get(head);
   // The checksum was right, so these were written; but not by a program of this version.
@@ -150,12 +153,12 @@ Generation next_generation(Generation previous, WallTime now) {
   return std::max(previous + 1, static_cast<Generation>(std::max<std::int64_t>(milliseconds, 1)));
 }
 
-bool is_fresh(const RecordHeader& header, WallTime now) {
-  return now < header.expires && header.created <= later(now, kSlack);
+bool is_from_future(const RecordHeader& header, WallTime now) {
+  return header.created > later(now, kSlack);
 }
 
-bool is_fresh(const RecordHeader& header, WallTime now, std::chrono::nanoseconds longest) {
-  return is_fresh(header, now) && now < later(header.created, longest);
+bool is_fresh(const RecordHeader& header, WallTime now) {
+  return now < header.expires && !is_from_future(header, now);
 }
 
 bool is_spent(const RecordHeader& header, WallTime now) {

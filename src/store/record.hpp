@@ -19,7 +19,7 @@
 //       96    4  exit status of the source
 //      100    4  kind: 0 bytes, 1 tree
 //      104    4  size of the key
-//      108    4  zero
+//      108    4  in attempts/: how many attempts in a row have failed, this one included
 //      112    8  the generation in trees/ that is the value; 0 where kind is bytes
 //      120    8  size of that tree, the sum of its files; 0 where kind is bytes
 //      128       key, output, errors; and there the file ends
@@ -80,6 +80,7 @@ struct RecordHeader {
   /// An older one than `generation` where the source has said "not modified" since.
   Generation tree_generation = 0;
   std::uint64_t tree_size = 0;
+  std::uint32_t failures = 0;  ///< in a row, of an attempt
 
   /// What a person calls the size of it.
   [[nodiscard]] std::uint64_t value_size() const {
@@ -108,16 +109,14 @@ struct RecordHeader {
 /// the previous one exists, and by the clock after a deletion.
 [[nodiscard]] Generation next_generation(Generation previous, WallTime now);
 
-/// Whether the value may be served at `now` as it was stored. A record from the future
-/// (beyond 5 s of slack) was written by a clock that has been set back since, so its
-/// expiry means nothing: not fresh.
+/// A record from the future (beyond 5 s of slack) was written by a clock that has been set
+/// back since, so its expiry means nothing.
+[[nodiscard]] bool is_from_future(const RecordHeader& header, WallTime now);
+
+/// Whether the value may be served at `now` as it was stored. One from the future may not.
 [[nodiscard]] bool is_fresh(const RecordHeader& header, WallTime now);
 
 /// Whether nobody may serve it any more, stale windows included: a clean-up may take it.
 [[nodiscard]] bool is_spent(const RecordHeader& header, WallTime now);
-
-/// As is_fresh, and not older than `longest`.
-[[nodiscard]] bool is_fresh(const RecordHeader& header, WallTime now,
-                            std::chrono::nanoseconds longest);
 
 }  // namespace cachectl::store

@@ -115,18 +115,4 @@ TEST_CASE("local socket: another user is not trusted") {
   CHECK(child.hear() == "right");
 }
 
-TEST_CASE("local socket: a process keeps the descriptors that it names and no others") {
-  Forked child([&](const Link& link) {
-    const int kept = ::dup(STDIN_FILENO);
-    const int other = ::dup(STDIN_FILENO);
-    const int last = ::fcntl(STDIN_FILENO, F_DUPFD, 100);
-    close_all_but({kept, link.descriptor()});
-    const bool right = ::fcntl(kept, F_GETFD) >= 0 && ::fcntl(other, F_GETFD) < 0 &&
-                       ::fcntl(last, F_GETFD) < 0 && ::fcntl(STDIN_FILENO, F_GETFD) < 0;
-    link.say(right ? "right" : "wrong");
-    return 0;
-  });
-  CHECK(child.hear() == "right");
-}
-
 }  // namespace cachectl::lock

@@ -117,6 +117,9 @@ class SinkFile {
     case How::hit:
       text = "hit";
       break;
+    case How::stale:
+      text = "stale";
+      break;
     case How::shared:
       text = "shared";
       break;
@@ -129,6 +132,8 @@ class SinkFile {
   }
   text += " " + std::to_string(result->status.value) + " [" + output.content() + "] [" +
           errors.content() + "]";
+  if (result->refresh_due) text += " due";
+  if (result->source_failed) text += " failed: " + result->source_failed->describe();
   if (result->not_stored) text += " not stored: " + result->not_stored->describe();
   return text;
 }

@@ -46,7 +46,7 @@ TEST_CASE("run: an expired or removed value, and force, run the source again") {
   const auto key = key_of("key");
   const auto command = source.doing("true");
   RunPolicy policy;
-  policy.ttl = seconds(10);
+  policy.windows.ttl = seconds(10);
   CHECK(ask(cache, key, command, policy) == "ran 0 [] []");
   test.clock().advance(seconds(10));
   CHECK(ask(cache, key, command, policy) == "ran 0 [] []");
@@ -63,11 +63,11 @@ TEST_CASE("run: a value older than the caller's ttl is not served, whatever it w
   const auto cache = test.open();
   const auto key = key_of("key");
   RunPolicy policy;
-  policy.ttl = std::chrono::hours(1);
+  policy.windows.ttl = std::chrono::hours(1);
   CHECK(ask(cache, key, shell("echo one"), policy) == "ran 0 [one\n] []");
   test.clock().advance(seconds(30));
   CHECK(ask(cache, key, shell("echo two"), policy) == "hit 0 [one\n] []");
-  policy.ttl = seconds(30);
+  policy.windows.ttl = seconds(30);
   CHECK(ask(cache, key, shell("echo two"), policy) == "ran 0 [two\n] []");
 }
 
@@ -76,10 +76,10 @@ TEST_CASE("run: a longer ttl of the caller does not revive what has expired") {
   const auto cache = test.open();
   const auto key = key_of("key");
   RunPolicy policy;
-  policy.ttl = seconds(10);
+  policy.windows.ttl = seconds(10);
   CHECK(ask(cache, key, shell("echo one"), policy) == "ran 0 [one\n] []");
   test.clock().advance(seconds(10));
-  policy.ttl = std::chrono::hours(1);
+  policy.windows.ttl = std::chrono::hours(1);
   CHECK(ask(cache, key, shell("echo two"), policy) == "ran 0 [two\n] []");
 }
 
@@ -149,7 +149,7 @@ TEST_CASE("run: without a ttl nothing is stored, and those who waited share the 
   const TracedSource source(test);
   const auto key = key_of("key");
   RunPolicy policy;
-  policy.ttl = seconds(0);
+  policy.windows.ttl = seconds(0);
   const auto command = source.doing("echo out");
   std::vector<Forked> askers;
   for (int number = 0; number < 4; ++number) askers.push_back(asker(test, key, command, policy));
