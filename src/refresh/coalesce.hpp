@@ -171,6 +171,8 @@ class Coalescer {
   [[nodiscard]] Result<void> publish_outcome(const Request& request, store::RecordWriter& writer,
                                              store::RecordHeader header, bool failed,
                                              const Past& past) const;
+  [[nodiscard]] Result<bool> publish_again(const Request& request,
+                                           store::RecordHeader header) const;
   [[nodiscard]] Result<Making> prepare_tree(const Request& request) const;
 
   const store::Root* root_;

@@ -26,17 +26,19 @@ std::chrono::nanoseconds pause_before(std::uint64_t retry, const FailurePolicy& 
 
 }  // namespace
 
-/// A tree while its source is at work.
+/// A value while its source is at work.
 struct Coalescer::Making {
   std::optional<store::StagedTree> staged;  // nothing: the value is to be bytes
   std::optional<store::Tree> previous;      // pinned, for the source to update from
   std::uint64_t previous_size = 0;
+  bool still_holds = false;  // the source has said "not modified", and that was recorded
 };
 
 /// What a leader found.
 struct Coalescer::Past {
   store::Generation generation = 0;  ///< of what he makes
   std::uint32_t failures = 0;        ///< in a row, before this attempt
+  bool has_value = false;            ///< whatever its age
   bool has_stand_in = false;         ///< a value that is served should he fail
 };
 
@@ -44,6 +46,7 @@ struct Coalescer::Past {
 struct Coalescer::Attempt {
   RunResult result;
   std::optional<Error> failure;  ///< how the source failed
+  bool still_holds = false;      ///< the value is the one before
   bool is_over = true;           ///< published, and the lock is no longer ours
 };
 
@@ -53,6 +56,7 @@ Result<Coalescer::Past> Coalescer::look_back(const Request& request) const {
   past.generation = store::next_generation(
       std::max(Seen::number(seen.record), Seen::number(seen.attempt)), clock_->now());
   if (seen.ended_without_value()) past.failures = seen.attempt->header().failures;
+  past.has_value = seen.record.has_value();
   past.has_stand_in = seen.record && may_stand_in(request, seen.record->header());
   return past;
 }
@@ -98,6 +102,7 @@ Result<void> Coalescer::publish_outcome(const Request& request, store::RecordWri
   const auto& [windows, failure, now] =
       std::tie(request.policy.windows, request.policy.failure, header.created);
   header.expires = now;
+  header.stale_while_revalidate = header.stale_if_error = std::chrono::nanoseconds(0);
   if (failed) {
     header.failures = past.failures + 1;
     if (windows.ttl_by_status.contains(header.exit_status)) {
@@ -108,6 +113,26 @@ Result<void> Coalescer::publish_outcome(const Request& request, store::RecordWri
     }
   }
   return writer.publish(header, store::Place::attempt, lock::Durability::none);
+}
+
+/// Publishes the bytes that are stored once more, with another header; false: there are none.
+Result<bool> Coalescer::publish_again(const Request& request, store::RecordHeader header) const {
+  CACHECTL_ASSIGN(auto last, store::find(*root_, request.key));
+  if (!last.entry || last.entry->header().kind != store::Kind::bytes) return false;
+  if (auto verified = last.entry->verify(); !verified) {
+    if (verified.error().code != Errc::corrupt) return fail(std::move(verified).error());
+    (*warn_)(verified.error());
+    return false;
+  }
+  CACHECTL_ASSIGN(auto writer,
+                  store::RecordWriter::create(*root_, request.key, request.policy.durability));
+  CACHECTL_TRY(last.entry->each_block(
+      store::Stream::output, [&](lock::Bytes block) { return writer.append_output(block); }));
+  CACHECTL_TRY(last.entry->each_block(
+      store::Stream::errors, [&](lock::Bytes block) { return writer.append_errors(block); }));
+  header.exit_status = last.entry->header().exit_status;
+  CACHECTL_TRY(writer.publish(header, store::Place::entry, request.policy.durability));
+  return true;
 }
 
 Result<store::Generation> Coalescer::publish(const Request& request, store::RecordWriter& writer,
@@ -125,7 +150,17 @@ Result<store::Generation> Coalescer::publish(const Request& request, store::Reco
       !failed && making.previous && request.source.not_modified == captured.status.value;
   const bool tree_made = !failed && making.staged && captured.status.value == 0;
   const auto ttl = lifetime(policy.windows, captured.status.value, draw());
-  const bool bytes_made = !failed && !making.staged && ttl.count() > 0;
+  const bool bytes_made = !failed && !making.staged && ttl.count() > 0 &&
+                          policy.store.stores(captured.status);
+  header.expires = later(header.created, ttl);
+  header.stale_while_revalidate = policy.windows.stale_while_revalidate;
+  header.stale_if_error = policy.failure.on_error == OnError::last_good
+                              ? std::chrono::nanoseconds::max()
+                              : policy.windows.stale_if_error;
+  if (!failed && !making.staged && request.source.not_modified == captured.status.value) {
+    CACHECTL_ASSIGN(making.still_holds, publish_again(request, header));
+    if (making.still_holds) return header.generation;
+  }
   if (not_modified) {
     header.kind = store::Kind::tree;
     header.tree_generation = making.previous->generation();
@@ -137,11 +172,6 @@ Result<store::Generation> Coalescer::publish(const Request& request, store::Reco
     return header.generation;
   }
   if (tree_made) CACHECTL_TRY(making.staged->seal(policy.durability));
-  header.expires = later(header.created, ttl);
-  header.stale_while_revalidate = policy.windows.stale_while_revalidate;
-  header.stale_if_error = policy.failure.on_error == OnError::last_good
-                              ? std::chrono::nanoseconds::max()
-                              : policy.windows.stale_if_error;
   CACHECTL_TRY(store::publish(*root_, request.key, tree_made ? &*making.staged : nullptr, writer,
                               header, newest.tree, policy.retention, policy.durability));
   return header.generation;
@@ -162,7 +192,7 @@ void Coalescer::publish_failed_start(const Request& request, store::RecordWriter
 
 /// How a source failed that has run; nullopt: it did not.
 static std::optional<Error> failure_in(const Source& source, const RunPolicy& policy,
-                                       const Captured& captured) {
+                                       const Captured& captured, bool has_value) {
   const int status = captured.status.value;
   if (captured.timed_out) {
     return Error{Errc::timeout,
@@ -175,9 +205,8 @@ static std::optional<Error> failure_in(const Source& source, const RunPolicy& po
   if (status == 0 && !source.makes_tree && is_empty) {
     return Error{Errc::io, 0, "the source ended with status 0 and printed nothing", {}};
   }
-  const bool is_good = source.makes_tree ? status == 0 || source.not_modified == status
-                                         : policy.store.stores(captured.status);
-  if (is_good) return std::nullopt;
+  const bool is_made = source.makes_tree ? status == 0 : policy.store.stores(captured.status);
+  if (is_made || (has_value && source.not_modified == status)) return std::nullopt;
   return Error{Errc::io, 0, "the source failed with status " + std::to_string(status), {}};
 }
 
@@ -200,7 +229,7 @@ Result<Coalescer::Attempt> Coalescer::attempt(const Request& request, lock::Held
       held.leave_to_children();
       return true;
     }
-    done.failure = failure_in(request.source, request.policy, ended);
+    done.failure = failure_in(request.source, request.policy, ended, past.has_value);
     done.is_over = !done.failure || is_last;
     if (!done.is_over) return false;
     Captured captured = ended;
@@ -219,10 +248,12 @@ Result<Coalescer::Attempt> Coalescer::attempt(const Request& request, lock::Held
     }
     result.status = captured.status;
     held.release();
-    return !done.failure || !past.has_stand_in;
+    done.still_holds = making.still_holds;
+    return !done.still_holds && (!done.failure || !past.has_stand_in);
   };
   Sink sink = request.sink;
-  sink.hold_back = past.has_stand_in || request.policy.failure.retries > 0;
+  sink.hold_back = past.has_stand_in || request.policy.failure.retries > 0 ||
+                   (past.has_value && request.source.not_modified);
   auto captured = capture(request.source, hold_of(request, held, making, past), sink,
                           writer ? &*writer : nullptr, root_, request.policy.pass_signals, on_end);
   if (!captured) {
@@ -247,7 +278,7 @@ Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) c
   const auto retries = request.policy.failure.retries;
   for (std::uint64_t retry = 0;; ++retry) {
     CACHECTL_ASSIGN(auto attempted, attempt(request, held, past, retry == retries));
-    auto& [result, failure, is_over] = attempted;
+    auto& [result, failure, still_holds, is_over] = attempted;
     if (!is_over) {
       failure->advice = "trying again";
       (*warn_)(*failure);
@@ -257,6 +288,11 @@ Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) c
     if (failure && past.has_stand_in) {
       CACHECTL_ASSIGN(auto instead, stand_in(request, *failure));
       if (instead) return std::move(*instead);
+    }
+    if (still_holds) {
+      CACHECTL_ASSIGN(auto found, store::find(*root_, request.key));
+      CACHECTL_ASSIGN(auto value, usable(std::move(found), store::Place::entry, request.source));
+      if (value) return replay(std::move(*value), How::ran, request.sink);
     }
     const bool made = !failure && !result.not_stored && result.interrupted_by == 0;
     if (!request.source.makes_tree || !made) return std::move(result);

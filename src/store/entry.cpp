@@ -77,23 +77,37 @@ void Entry::touch(WallTime now) const {
 
 Result<void> Entry::verify() {
   if (verified_) return {};
-  const auto offset = header_.payload_offset();
   Checksum sum;
-  sum.add(lock::Bytes(head_).subspan(offset));
-  std::uint64_t at = head_.size();
-  std::vector<std::byte> block(all_in_head() ? 0 : kBlock);
-  while (at < header_.file_size()) {
-    const auto wanted = std::min<std::uint64_t>(block.size(), header_.file_size() - at);
-    const auto part = std::span(block).first(wanted);
-    CACHECTL_ASSIGN(const std::size_t got, lock::read_full_at(file_.get(), part, at, path_));
-    if (got < wanted) return fail(Errc::corrupt, path_ + ": cut off while it was read");
-    sum.add(part);
-    at += got;
-  }
+  const auto add = [&](lock::Bytes block) {
+    sum.add(block);
+    return Result<void>();
+  };
+  CACHECTL_TRY(each_block(Stream::output, add));
+  CACHECTL_TRY(each_block(Stream::errors, add));
   if (sum.value() != header_.payload_checksum) {
     return fail(Errc::corrupt, path_ + ": checksum of the value does not match");
   }
   verified_ = true;
+  return {};
+}
+
+Result<void> Entry::each_block(Stream stream, const Take& take) const {
+  const bool output = stream == Stream::output;
+  auto at = header_.payload_offset() + (output ? 0 : header_.output_size);
+  const auto end = at + (output ? header_.output_size : header_.error_size);
+  if (at < head_.size()) {
+    const auto known = std::min<std::uint64_t>(end, head_.size());
+    CACHECTL_TRY(take(lock::Bytes(head_).subspan(at, known - at)));
+    at = known;
+  }
+  std::vector<std::byte> block(at < end ? kBlock : 0);
+  while (at < end) {
+    const auto part = std::span(block).first(std::min<std::uint64_t>(block.size(), end - at));
+    CACHECTL_ASSIGN(const std::size_t got, lock::read_full_at(file_.get(), part, at, path_));
+    if (got < part.size()) return fail(Errc::corrupt, path_ + ": cut off while it was read");
+    CACHECTL_TRY(take(part));
+    at += got;
+  }
   return {};
 }
 

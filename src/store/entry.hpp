@@ -12,6 +12,7 @@
 // Thread rules: an Entry belongs to one thread at a time.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,6 +53,10 @@ class Entry {
   /// is verified while it is copied, and cut off again when it turns out to be damaged;
   /// elsewhere no byte leaves before all are verified.
   [[nodiscard]] Result<void> write_verified(int descriptor, Stream stream, std::string_view what);
+
+  /// Passes one stream to `take`, block by block. Call verify() first.
+  using Take = std::function<Result<void>(lock::Bytes)>;
+  [[nodiscard]] Result<void> each_block(Stream stream, const Take& take) const;
 
   /// One stream as a string. Call verify() first.
   [[nodiscard]] Result<std::string> read(Stream stream) const;

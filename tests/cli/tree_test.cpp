@@ -138,6 +138,28 @@ TEST_CASE("tree: ls and show tell the size, also when it was not modified") {
         "file\t300\nmade\t2000\nstored\t302\nsize          1.9 KiB\n\"size\":2000\n");
 }
 
+TEST_CASE("refresh: bytes that were not modified live on as they are, with a new TTL") {
+  const Sandbox sandbox;
+  std::ofstream(sandbox.file("work/cachectl.toml"))
+      << "[entries.k]\nttl = \"1h\"\nnot-modified = 77\nshell = true\n"
+         "source = 'test ! -e same || { echo noise; echo more noise >&2; exit 77; }; echo warned "
+         ">&2; seq 100000'\n";
+  const auto outcome = run(sandbox.shell(
+      "touch same; $cachectl refresh k 2>/dev/null; echo $?; $cachectl get k; echo $?\n"
+      "rm same; $cachectl refresh k; a=$($cachectl show k --json); touch same\n"
+      "$cachectl refresh k 2>/dev/null; echo $?; $cachectl get k | cksum; seq 100000 | cksum\n"
+      "generation() { sed 's/.*\"generation\":\\([0-9]*\\).*/\\1/'; }\n"
+      "test $(echo $a | generation) -lt $($cachectl show k --json | generation); echo $?\n"
+      "$cachectl run --key k -- false 2>&1 >/dev/null; $cachectl verify k; echo $?\n"
+      "$cachectl show k | grep '^stderr size'\n"
+      // What is damaged does not hold.
+      "echo x | dd of=\"$(echo $CACHECTL_ROOT/entries/*/*)\" bs=1 seek=400 conv=notrunc "
+      "2>/dev/null\n"
+      "$cachectl refresh k 2>/dev/null; echo $?; $cachectl get k 2>/dev/null; echo $?"));
+  const auto sum = run(sandbox.shell("seq 100000 | cksum")).output;
+  CHECK(outcome.output == "77\n1\n0\n" + sum + sum + "0\nwarned\n0\nstderr size   7 B\n77\n1\n");
+}
+
 TEST_CASE("tree: refresh makes what is configured, from what was there before") {
   const Sandbox sandbox;
   configure(sandbox,
