@@ -85,10 +85,13 @@ Result<TreeOrStatus> tree_of(Session& session, const Key& key) {
 Result<int> conclude(Session& session, const refresh::RunResult& result, std::string_view command) {
   if (result.interrupted_by != 0) lock::die_by(result.interrupted_by);
   int status = result.status.value;
-  if (result.source_failed) session.warn(*result.source_failed);
-  if (result.timed_out) {
-    status = session.report(
-        {Errc::timeout, 0, std::string(command) + ": the source ran for too long", {}});
+  if (result.source_failed && result.how == refresh::How::stale) {
+    session.warn(*result.source_failed);
+  } else if (result.source_failed) {
+    auto why = *result.source_failed;
+    const bool is_timeout = why.code == Errc::timeout;
+    const int failed = session.report(std::move(why).within(std::string(command)));
+    if (is_timeout) status = failed;
   }
   if (result.not_stored) {
     auto why = *result.not_stored;

@@ -14,6 +14,7 @@
 
 #include "lock/deadline.hpp"
 #include "lock/retry.hpp"
+#include "src/config/duration.hpp"
 #include "src/refresh/follower.hpp"
 
 namespace cachectl::refresh {
@@ -314,7 +315,13 @@ Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sin
   Watch watch(child, trap ? &*trap : nullptr, source.longest);
   watch.drain(output, errors, output_capture, error_capture);
   result.interrupted_by = watch.interrupted_by();
-  result.timed_out = watch.timed_out();
+  if (watch.timed_out()) {
+    result.timed_out = {Errc::timeout,
+                        0,
+                        "the source ran for longer than " +
+                            config::format_duration(source.longest) + " and was ended",
+                        {}};
+  }
   result.output_size = output_capture.size();
   CACHECTL_ASSIGN(result.status, child.wait(trap ? &*trap : nullptr));
   result.duration = std::chrono::steady_clock::now() - started;

@@ -43,7 +43,7 @@ struct Sink {
 
 struct Captured {
   lock::ExitStatus status;
-  bool timed_out = false;  ///< it was ended because it ran for too long
+  std::optional<Error> timed_out;  ///< it was ended because it ran for too long
   std::uint64_t output_size = 0;
   std::chrono::nanoseconds duration{0};
   int interrupted_by = 0;              ///< the signal that asked us to end, or 0

@@ -56,7 +56,7 @@ Result<RunResult> run_uncached(const Source& source, const RunPolicy& policy, co
   RunResult result;
   result.how = How::uncached;
   result.status = captured.status;
-  result.timed_out = captured.timed_out;
+  result.source_failed = std::move(captured.timed_out);
   result.interrupted_by = captured.interrupted_by;
   result.not_passed_on = std::move(captured.not_passed_on);
   return result;

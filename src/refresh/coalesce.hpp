@@ -100,11 +100,12 @@ enum class How {
 struct RunResult {
   How how = How::hit;
   lock::ExitStatus status;
-  store::Generation generation = 0;    ///< 0: not recorded
-  std::optional<store::Tree> tree;     ///< the value, if it is one; pinned
-  bool refresh_due = false;            ///< refresh_behind should be called now
-  std::optional<Error> source_failed;  ///< why the value is served though it is stale
-  bool timed_out = false;              ///< the source ran for too long
+  store::Generation generation = 0;  ///< 0: not recorded
+  std::optional<store::Tree> tree;   ///< the value, if it is one; pinned
+  bool refresh_due = false;          ///< refresh_behind should be called now
+  /// Why the value is served though it is stale; or how the source failed, where neither its
+  /// status nor its words tell: Errc::timeout, or it printed nothing.
+  std::optional<Error> source_failed;
   int interrupted_by = 0;              ///< the signal that asked us to end, or 0
   std::optional<Error> not_stored;     ///< the source ran, but the cache failed to store
   std::optional<Error> not_passed_on;  ///< the sink did not get all

@@ -3,7 +3,6 @@
 #include <thread>
 #include <tuple>
 
-#include "src/config/duration.hpp"
 #include "src/refresh/request.hpp"
 
 namespace cachectl::refresh {
@@ -150,8 +149,8 @@ Result<store::Generation> Coalescer::publish(const Request& request, store::Reco
       !failed && making.previous && request.source.not_modified == captured.status.value;
   const bool tree_made = !failed && making.staged && captured.status.value == 0;
   const auto ttl = lifetime(policy.windows, captured.status.value, draw());
-  const bool bytes_made = !failed && !making.staged && ttl.count() > 0 &&
-                          policy.store.stores(captured.status);
+  const bool bytes_made =
+      !failed && !making.staged && ttl.count() > 0 && policy.store.stores(captured.status);
   header.expires = later(header.created, ttl);
   header.stale_while_revalidate = policy.windows.stale_while_revalidate;
   header.stale_if_error = policy.failure.on_error == OnError::last_good
@@ -194,13 +193,7 @@ void Coalescer::publish_failed_start(const Request& request, store::RecordWriter
 static std::optional<Error> failure_in(const Source& source, const RunPolicy& policy,
                                        const Captured& captured, bool has_value) {
   const int status = captured.status.value;
-  if (captured.timed_out) {
-    return Error{Errc::timeout,
-                 0,
-                 "the source ran for longer than " + config::format_duration(source.longest) +
-                     " and was ended",
-                 {}};
-  }
+  if (captured.timed_out) return captured.timed_out;
   const bool is_empty = policy.failure.empty_is_failure && captured.output_size == 0;
   if (status == 0 && !source.makes_tree && is_empty) {
     return Error{Errc::io, 0, "the source ended with status 0 and printed nothing", {}};
@@ -235,6 +228,14 @@ Result<Coalescer::Attempt> Coalescer::attempt(const Request& request, lock::Held
     Captured captured = ended;
     if (ended.timed_out) captured.status = {kTimedOut, 0};
     if (done.failure && captured.status.value == 0) captured.status = {kEmpty, 0};
+    if (ended.timed_out || captured.status.value != ended.status.value) {
+      result.source_failed = done.failure;
+      // Those who wait are told in the source's place.
+      const auto text = "cachectl: " + done.failure->message + "\n";
+      if (writer && !captured.not_recorded && writer->append_errors(lock::bytes_of(text))) {
+        static_cast<void>(writer->flush());
+      }
+    }
     const auto published = [&]() -> Result<store::Generation> {
       if (!writer) return fail(writer.error());
       if (captured.not_recorded) return fail(*captured.not_recorded);
@@ -267,7 +268,6 @@ Result<Coalescer::Attempt> Coalescer::attempt(const Request& request, lock::Held
     return done;
   }
   if (captured->interrupted_by != 0) result.status = captured->status;
-  result.timed_out = captured->timed_out;
   result.interrupted_by = captured->interrupted_by;
   result.not_passed_on = std::move(captured->not_passed_on);
   return done;

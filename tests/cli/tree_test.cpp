@@ -145,7 +145,7 @@ TEST_CASE("refresh: bytes that were not modified live on as they are, with a new
          "source = 'test ! -e same || { echo noise; echo more noise >&2; exit 77; }; echo warned "
          ">&2; seq 100000'\n";
   const auto outcome = run(sandbox.shell(
-      "touch same; $cachectl refresh k 2>/dev/null; echo $?; $cachectl get k; echo $?\n"
+      "touch same; $cachectl refresh k 2>/dev/null; echo $?; $cachectl show k; echo $?\n"
       "rm same; $cachectl refresh k; a=$($cachectl show k --json); touch same\n"
       "$cachectl refresh k 2>/dev/null; echo $?; $cachectl get k | cksum; seq 100000 | cksum\n"
       "generation() { sed 's/.*\"generation\":\\([0-9]*\\).*/\\1/'; }\n"
@@ -155,7 +155,7 @@ TEST_CASE("refresh: bytes that were not modified live on as they are, with a new
       // What is damaged does not hold.
       "echo x | dd of=\"$(echo $CACHECTL_ROOT/entries/*/*)\" bs=1 seek=400 conv=notrunc "
       "2>/dev/null\n"
-      "$cachectl refresh k 2>/dev/null; echo $?; $cachectl get k 2>/dev/null; echo $?"));
+      "$cachectl refresh k 2>/dev/null; echo $?; $cachectl verify k >/dev/null 2>&1; echo $?"));
   const auto sum = run(sandbox.shell("seq 100000 | cksum")).output;
   CHECK(outcome.output == "77\n1\n0\n" + sum + sum + "0\nwarned\n0\nstderr size   7 B\n77\n1\n");
 }

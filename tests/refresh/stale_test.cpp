@@ -70,8 +70,7 @@ TEST_CASE("stale: a refresh behind the caller's back makes the value anew, once"
   test.clock().advance(seconds(10));
   const auto served = generation_of(cache, key);
   const auto gate = test.outside().file("gate");
-  const auto source =
-      counted(test, "while [ ! -e " + gate + " ]; do sleep 0.02; done; echo two");
+  const auto source = counted(test, "while [ ! -e " + gate + " ]; do sleep 0.02; done; echo two");
   CHECK(must(cache.refresh_behind(key, source, policy, served)));
   CHECK_FALSE(must(cache.refresh_behind(key, source, policy, served)));  // one is at it
   CHECK(ask(cache, key, source, policy) == "stale 0 [one\n] [] due");
@@ -160,8 +159,7 @@ TEST_CASE("stale-if-error: a source that cannot be started is a failure") {
   auto policy = short_lived();
   policy.windows.stale_if_error = hours(1);
   const Source missing{{"no-such-command-anywhere"}, {}};
-  CHECK(ask(cache, key, missing, policy) ==
-        "error: no-such-command-anywhere: command not found");
+  CHECK(ask(cache, key, missing, policy) == "error: no-such-command-anywhere: command not found");
   put(cache, key, "good", seconds(10));
   test.clock().advance(seconds(70));
   CHECK(ask(cache, key, missing, policy) ==
@@ -240,8 +238,8 @@ TEST_CASE("retries: at once, by the leader, and only the last output counts") {
   auto policy = short_lived();
   policy.failure.retries = 2;
   policy.failure.retry_delay = milliseconds(20);
-  const auto third = counted(test, "echo try; [ $(wc -l < " + test.outside().file("starts") +
-                                       ") -ge 3 ]");
+  const auto third =
+      counted(test, "echo try; [ $(wc -l < " + test.outside().file("starts") + ") -ge 3 ]");
   CHECK(ask(cache, key, third, policy) == "ran 0 [try\n] []");
   CHECK(starts(test) == 3);
   CHECK(test.take_warnings().size() == 2);
@@ -257,20 +255,19 @@ TEST_CASE("source timeout: the whole process group ends, and that is a failure")
   const auto key = key_of("key");
   const auto policy = short_lived();
   const auto pids = test.outside().file("pids");
-  auto source = shell("echo half; sleep 1000 & echo $! > " + pids + "; echo $$ >> " + pids +
-                      "; wait");
+  auto source =
+      shell("echo half; sleep 1000 & echo $! > " + pids + "; echo $$ >> " + pids + "; wait");
   SECTION("that holds its streams") {}
   SECTION("that has closed them") {
     source = shell("sleep 1000 > /dev/null 2>&1 & echo $! > " + pids + "; echo $$ >> " + pids +
                    "; exec > /dev/null 2>&1; wait");
   }
-  SECTION("that floods its output") {
-    source = shell("echo $$ > " + pids + "; exec yes");
-  }
+  SECTION("that floods its output") { source = shell("echo $$ > " + pids + "; exec yes"); }
   source.longest = milliseconds(300);
   const SinkFile output;
   const auto result = must(cache.run(key, source, policy, {output.descriptor(), -1}));
-  CHECK(result.timed_out);
+  REQUIRE(result.source_failed);
+  CHECK(result.source_failed->code == Errc::timeout);
   CHECK(result.status.value == 124);
   CHECK(seen(cache, key) == "miss");
   std::ifstream file(pids);
@@ -308,7 +305,8 @@ TEST_CASE("failure: no output at all can be one") {
         "stale 0 [] [] failed: the source ended with status 0 and printed nothing; serving the "
         "value of 10s ago");
   must(cache.remove(key, {}));
-  CHECK(ask(cache, key, shell("true"), policy) == "ran 1 [] []");
+  CHECK(ask(cache, key, shell("true"), policy) ==
+        "ran 1 [] [] failed: the source ended with status 0 and printed nothing");
   CHECK(seen(cache, key) == "miss");
 }
 
@@ -360,16 +358,15 @@ TEST_CASE("stale: whoever refreshes dies, and the next one asked sees to it") {
   test.clock().advance(seconds(10));
   const auto served = generation_of(cache, key);
   const auto pids = test.outside().file("pids");
-  const auto hanging = shell("echo $PPID > " + pids + ".new; mv " + pids + ".new " + pids +
-                             "; sleep 1000");
+  const auto hanging =
+      shell("echo $PPID > " + pids + ".new; mv " + pids + ".new " + pids + "; sleep 1000");
   CHECK(must(cache.refresh_behind(key, hanging, policy, served)));
   REQUIRE(wait_until([&] { return std::filesystem::exists(pids); }));
   const pid_t refresher = std::stoi(content_of(pids));
   REQUIRE(::kill(refresher, SIGKILL) == 0);
   CHECK(ask(cache, key, hanging, policy) == "stale 0 [one\n] [] due");
-  REQUIRE(wait_until([&] {
-    return must(cache.refresh_behind(key, shell("echo two"), policy, served));
-  }));
+  REQUIRE(wait_until(
+      [&] { return must(cache.refresh_behind(key, shell("echo two"), policy, served)); }));
   REQUIRE(wait_until([&] { return seen(cache, key) == "value: two\n"; }));
   CHECK(must(cache.collect({})).problems.empty());
   CHECK(test.count("tmp") == 0);
