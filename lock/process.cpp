@@ -124,8 +124,12 @@ ProcessIdentity ProcessIdentity::of(pid_t pid) {
 Liveness liveness(const ProcessIdentity& process) {
   const auto& self = ProcessIdentity::self();
   if (process.pid_namespace != self.pid_namespace || process.pid <= 0) return Liveness::unknown;
+  // Opened first: what is read then is of this process.
+  const auto watched = WatchedProcess::open(process.pid);
   const auto ticks = start_ticks_of(process.pid);
-  return ticks != 0 && ticks == process.start_ticks ? Liveness::alive : Liveness::gone;
+  const bool same = ticks != 0 && ticks == process.start_ticks;
+  // One that nobody has reaped still has its number and its start.
+  return same && !(watched && watched->has_ended()) ? Liveness::alive : Liveness::gone;
 }
 
 }  // namespace cachectl::lock

@@ -26,7 +26,8 @@ struct ProcessIdentity {
 
 enum class Liveness { alive, gone, unknown };
 
-/// Unknown when the process lives in another PID namespace than ours.
+/// Unknown when the process lives in another PID namespace than ours. One that has ended is
+/// gone, though nobody has reaped it yet.
 [[nodiscard]] Liveness liveness(const ProcessIdentity& process);
 
 /// Field 22 of /proc/PID/stat; 0 when there is no such process.

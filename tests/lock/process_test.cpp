@@ -54,6 +54,16 @@ TEST_CASE("process: one that ended is gone and has no start") {
   CHECK(liveness(identity) == Liveness::gone);
 }
 
+TEST_CASE("process: one that ended is gone, even before it is reaped") {
+  Forked child([](const Link& link) { return link.hear() == "go" ? 0 : 1; });
+  const auto identity = ProcessIdentity::of(child.pid());
+  CHECK(liveness(identity) == Liveness::alive);
+  child.say("go");
+  CHECK(test::wait_until([&] { return liveness(identity) == Liveness::gone; }));
+  CHECK(start_ticks_of(child.pid()) != 0);
+  CHECK(child.wait() == 0);
+}
+
 TEST_CASE("process: a PID with another start is another process") {
   auto identity = ProcessIdentity::self();
   identity.start_ticks += 1;
