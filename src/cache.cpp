@@ -481,7 +481,12 @@ Result<store::GcReport> Cache::collect(const store::GcPolicy& policy,
                                        const IdleReplicas& idle) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return store::GcReport{};
-  CACHECTL_ASSIGN(auto report, store::collect(*root, clock(), policy));
+  auto with_leases = policy;
+  with_leases.keeps_lease = [root](const std::string& name) {
+    const auto id = lease::Id::parse(name);
+    return id && lease::owner_relies_on(*root, *id);
+  };
+  CACHECTL_ASSIGN(auto report, store::collect(*root, clock(), with_leases));
   if (report.complete) trim_pools(*root, policy, idle, report);
   return report;
 }

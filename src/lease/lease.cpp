@@ -264,6 +264,14 @@ Result<std::vector<Lease>> list(const Root& root) {
   return found;
 }
 
+bool owner_relies_on(const Root& root, const Id& id) {
+  const auto found = find(root, id);
+  if (!found || !*found) return false;
+  const auto& what = (*found)->description;
+  return what.replica != 0 && what.ended == Ended::no &&
+         lock::liveness(what.owner) == lock::Liveness::alive;
+}
+
 Error lost(const Root& root, const Id& id) {
   const auto lease = find(root, id);
   const auto fate = !lease    ? lease.error().describe()

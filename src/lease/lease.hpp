@@ -108,6 +108,11 @@ struct Borrowed {
 /// Those that live, the oldest first.
 [[nodiscard]] Result<std::vector<Lease>> list(const store::Root& root);
 
+/// The holder of this replica's lease was killed, or lives, and so does the owner, who does not
+/// know. A holder that ends in any other way removes the file, or says in it why; so it does
+/// not matter whether the file is locked.
+[[nodiscard]] bool owner_relies_on(const store::Root& root, const Id& id);
+
 /// Errc::lease_lost, with what became of a lease that does not live.
 [[nodiscard]] Error lost(const store::Root& root, const Id& id);
 

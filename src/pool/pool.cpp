@@ -290,13 +290,10 @@ Result<void> Pool::note_owner(Slot& slot, std::string_view lease, std::string_vi
 }
 
 bool Pool::is_bereft(const ReplicaState& state) const {
-  if (!state.leased || state.lease.empty()) return false;
+  // After another start of the machine the numbers of the owner may be those of anybody.
+  if (!state.leased || state.lease.empty() || state.boot != boot_id()) return false;
   const auto id = lease::Id::parse(state.lease);
-  if (!id) return false;
-  // A holder that ends in any other way removes the file or says in it why.
-  const auto found = lease::find(*root_, *id);
-  return found && *found && !(*found)->alive && (*found)->description.ended == lease::Ended::no &&
-         lock::liveness((*found)->description.owner) == lock::Liveness::alive;
+  return id && lease::owner_relies_on(*root_, *id);
 }
 
 Result<void> Pool::take_back(const store::Root& root, const std::string& path,

@@ -156,6 +156,7 @@ class Collector {
     const auto status = directory.status(name);
     if (!status || !*status) return;
     if (S_ISREG((*status)->st_mode)) {
+      if (policy_.keeps_lease && policy_.keeps_lease(name)) return;
       auto fate = lock::remove_if_abandoned(directory, name, policy_.dry_run == DryRun::yes);
       if (!fate) return problem(std::move(fate).error());
       if (*fate != lock::StagedFate::removed) return;

@@ -2,8 +2,8 @@
 // recently.
 //
 //   tmp/       files whose creator is dead: those that gc can lock. Never by age.
-//   leases/    files of leases that have ended: as above, by their lock; and sockets whose
-//              lease has
+//   leases/    files of leases that have ended: as above, by their lock, unless the policy
+//              says that they are needed; and sockets whose lease has ended
 //   attempts/  outcomes that everybody who waited for them has long read
 //   entries/   records past their expiry and stale windows; damaged records among them.
 //              Each is looked at again under its key's lock before it goes; one whose
@@ -21,7 +21,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "src/clock.hpp"
@@ -38,6 +40,8 @@ struct GcPolicy {
   lock::Deadline deadline = lock::Deadline::never();
   DryRun dry_run = DryRun::no;
   Retention retention;  ///< of superseded trees
+  /// Whether the file of this lease still means something, though nobody locks it.
+  std::function<bool(const std::string& id)> keeps_lease;
 };
 
 struct Tally {
