@@ -5,25 +5,6 @@
 
 namespace cachectl::test {
 
-namespace {
-
-/// A shell that is PID 1 of a PID namespace of its own, perhaps with the /proc of another.
-std::vector<std::string> contained(bool own_proc) {
-  std::vector<std::string> words{"unshare", "--pid", "--fork", "--kill-child"};
-  if (own_proc) words.emplace_back("--mount-proc");
-  words.emplace_back("sh");
-  return words;
-}
-
-bool can_contain() {
-  const Sandbox sandbox;
-  auto words = contained(true);
-  words.insert(words.end(), {"-c", "true"});
-  return run(sandbox.program(words)).status == 0;
-}
-
-}  // namespace
-
 TEST_CASE("lease: of a container keeps others out, is of use to them, and ends with it") {
   if (!can_contain()) {
     WARN("no PID namespaces may be made here: not tested");

@@ -43,6 +43,21 @@ class Shell {
   Running running_;
 };
 
+/// A shell that is PID 1 of a PID namespace of its own, perhaps with the /proc of another.
+inline std::vector<std::string> contained(bool own_proc) {
+  std::vector<std::string> words{"unshare", "--pid", "--fork", "--kill-child"};
+  if (own_proc) words.emplace_back("--mount-proc");
+  words.emplace_back("sh");
+  return words;
+}
+
+inline bool can_contain() {
+  const Sandbox sandbox;
+  auto words = contained(true);
+  words.insert(words.end(), {"-c", "true"});
+  return run(sandbox.program(words)).status == 0;
+}
+
 /// A lease of the process that runs this test, or of `owner`.
 inline std::string acquire(const Sandbox& sandbox, std::vector<std::string> options = {}) {
   options.insert(options.begin(), {"acquire", "--timeout", "30s"});
