@@ -16,11 +16,11 @@ extern ostream cerr;
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <deque>
 #include <functional>
 #include <utility>
 
+#include "lock/number.hpp"
 #include "src/config/nearest.hpp"
 
 namespace cachectl::cli {
@@ -119,9 +119,7 @@ namespace {
 /// CLI::Range would build its description with a stream, see above.
 std::string exit_status_expected(const std::string& text) {
   int value = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool good =
-      error == std::errc() && end == text.data() + text.size() && value >= 0 && value <= 255;
+  const bool good = parse_number(text, value) && value >= 0 && value <= 255;
   return good ? "" : text + " is not a number from 0 to 255";
 }
 

@@ -1,8 +1,7 @@
 #include "cli/owner_option.hpp"
 
-#include <charconv>
-
 #include "cli/wait_options.hpp"
+#include "lock/number.hpp"
 #include "lock/process.hpp"
 #include "src/config/duration.hpp"
 
@@ -29,8 +28,7 @@ Result<lease::Owner> OwnerOption::owner() const {
     }
     return lease::Owner::of(pid);
   }
-  const auto [end, error] = std::from_chars(owner_.data(), owner_.data() + owner_.size(), pid);
-  if (error != std::errc() || end != owner_.data() + owner_.size() || pid <= 0) {
+  if (!parse_number(owner_, pid) || pid <= 0) {
     return fail(Errc::usage, "--owner: '" + escaped(owner_) + "' is no process",
                 "give a PID, as $$ is");
   }

@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "cli/configured.hpp"
 #include "cli/pool_actions.hpp"
 #include "lock/child.hpp"
+#include "lock/number.hpp"
 #include "lock/process.hpp"
 
 namespace cachectl::cli {
@@ -31,8 +31,7 @@ Result<void> make_ready(const Key& key, const pool::Pool& pool, pool::Slot& slot
 Result<int> pool_resize(Session& session, const PoolArguments& arguments) {
   const auto& text = arguments.number;
   unsigned wanted = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), wanted);
-  if (error != std::errc() || end != text.data() + text.size() || wanted > pool::kMost) {
+  if (!parse_number(text, wanted) || wanted > pool::kMost) {
     return fail(Errc::usage, "'" + escaped(text) + "' is no number of replicas",
                 fmt::format("give one from 0 to {}", pool::kMost));
   }

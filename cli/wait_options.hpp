@@ -1,11 +1,11 @@
 // Options that several commands share.
 #pragma once
 
-#include <charconv>
 #include <string>
 
 #include "cli/definition.hpp"
 #include "cli/session.hpp"
+#include "lock/number.hpp"
 #include "src/config/duration.hpp"
 
 namespace cachectl::cli {
@@ -22,8 +22,7 @@ inline void define_durability(Definition& definition) {
 /// The value of --fd, a descriptor that the caller opened.
 [[nodiscard]] inline Result<int> caller_descriptor(std::string_view text) {
   int number = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error == std::errc() && end == text.data() + text.size() && number >= 0) return number;
+  if (parse_number(text, number) && number >= 0) return number;
   return fail(Errc::usage, "--fd: '" + escaped(text) + "' is no descriptor",
               "exec 9<>ROOT/cache.lock, and --fd 9");
 }

@@ -2,7 +2,7 @@
 
 #include <xxhash.h>
 
-#include <charconv>
+#include "lock/number.hpp"
 
 namespace cachectl {
 
@@ -12,11 +12,6 @@ constexpr std::string_view kHexDigits = "0123456789abcdef";
 
 void append_hex(std::string& text, std::uint64_t number) {
   for (int shift = 60; shift >= 0; shift -= 4) text += kHexDigits[number >> shift & 15U];
-}
-
-bool parse_half(std::string_view hex, std::uint64_t& half) {
-  const auto [end, error] = std::from_chars(hex.data(), hex.data() + hex.size(), half, 16);
-  return error == std::errc() && end == hex.data() + hex.size();
 }
 
 }  // namespace
@@ -36,7 +31,8 @@ std::string KeyHash::hex() const {
 
 bool KeyHash::parse(std::string_view hex, KeyHash& hash) {
   return hex.size() == 32 && hex.find_first_not_of(kHexDigits) == std::string_view::npos &&
-         parse_half(hex.substr(0, 16), hash.high) && parse_half(hex.substr(16), hash.low);
+         parse_number(hex.substr(0, 16), hash.high, 16) &&
+         parse_number(hex.substr(16), hash.low, 16);
 }
 
 Result<Key> Key::from(std::string bytes) {

@@ -1,11 +1,11 @@
 #include "src/config/duration.hpp"
 
 #include <array>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 
+#include "lock/number.hpp"
 #include "src/config/quoted.hpp"
 
 namespace cachectl::config {
@@ -68,8 +68,7 @@ tl::unexpected<Error> refuse_bare(std::string_view text, std::size_t next) {
 /// total += count * unit; false when the sum would reach `never`.
 bool add(std::uint64_t& total, std::string_view count, std::uint64_t unit) {
   std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), value);
-  if (error != std::errc{}) return false;
+  if (!parse_number(count, value)) return false;
   constexpr auto limit =
       static_cast<std::uint64_t>(std::numeric_limits<std::chrono::nanoseconds::rep>::max()) - 1;
   if (value > (limit - total) / unit) return false;

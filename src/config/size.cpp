@@ -1,9 +1,9 @@
 #include "src/config/size.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 
+#include "lock/number.hpp"
 #include "src/config/quoted.hpp"
 
 namespace cachectl::config {
@@ -35,8 +35,7 @@ unsigned shift_of(std::string_view suffix) {
 /// The number that `digits` spells; `unlimited` when it does not fit.
 std::uint64_t number_of(std::string_view digits) {
   std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  return error == std::errc{} ? value : unlimited;
+  return parse_number(digits, value) ? value : unlimited;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "lock/number.hpp"
 #include "src/config/duration.hpp"
 #include "src/config/nearest.hpp"
 #include "src/config/quoted.hpp"
@@ -74,8 +75,7 @@ Result<std::optional<int>> parse_status(std::string_view text) {
 
 std::optional<std::uint64_t> parse_whole(std::string_view text, std::uint64_t most) {
   std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value > most) return std::nullopt;
+  if (!parse_number(text, value) || value > most) return std::nullopt;
   return value;
 }
 

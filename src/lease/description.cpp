@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 
+#include "lock/number.hpp"
 #include "src/key.hpp"
 
 namespace cachectl::lease {
@@ -32,16 +33,10 @@ std::string expiry_field(WallTime expires) {
 
 std::string holder_field(pid_t holder) { return fmt::format("holder={:<10}\n", holder); }
 
-template <typename Number>
-bool read_number(std::string_view text, Number& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
 std::optional<WallTime> read_time(std::string_view text) {
   if (text == "never") return kNever;
   std::int64_t count = 0;
-  if (!read_number(text, count) || count < 0) return std::nullopt;
+  if (!parse_number(text, count) || count < 0) return std::nullopt;
   // What a WallTime cannot say lies further off than anybody waits.
   if (milliseconds(count) > std::chrono::floor<milliseconds>(kNever.time_since_epoch())) {
     return kNever;
@@ -87,9 +82,9 @@ bool read_owner(std::string_view text, lock::ProcessIdentity& owner) {
   const auto first = text.find(' ');
   const auto second = text.find(' ', first + 1);
   if (first == std::string_view::npos || second == std::string_view::npos) return false;
-  return read_number(text.substr(0, first), owner.pid) &&
-         read_number(text.substr(first + 1, second - first - 1), owner.start_ticks) &&
-         read_number(text.substr(second + 1), owner.pid_namespace);
+  return parse_number(text.substr(0, first), owner.pid) &&
+         parse_number(text.substr(first + 1, second - first - 1), owner.start_ticks) &&
+         parse_number(text.substr(second + 1), owner.pid_namespace);
 }
 
 void overwrite(int descriptor, std::size_t at, const std::string& field) {
@@ -127,7 +122,7 @@ std::optional<Description> Description::decode(std::string_view text) {
   }
   const auto expires = read_time(field("expires"));
   const auto since = read_time(field("since"));
-  if (!expires || !since || !read_number(field("holder"), found.holder) ||
+  if (!expires || !since || !parse_number(field("holder"), found.holder) ||
       !read_owner(field("owner"), found.owner)) {
     return std::nullopt;
   }
@@ -141,7 +136,7 @@ std::optional<Description> Description::decode(std::string_view text) {
   if (holds.starts_with(kKey)) found.key = unescaped(holds.substr(kKey.size()));
   if (const auto of = holds.find(kOf);
       holds.starts_with(kReplica) && of != std::string_view::npos) {
-    if (!read_number(holds.substr(kReplica.size(), of - kReplica.size()), found.replica)) {
+    if (!parse_number(holds.substr(kReplica.size(), of - kReplica.size()), found.replica)) {
       return std::nullopt;
     }
     found.key = unescaped(holds.substr(of + kOf.size()));

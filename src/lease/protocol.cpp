@@ -1,6 +1,6 @@
 #include "src/lease/protocol.hpp"
 
-#include <charconv>
+#include "lock/number.hpp"
 
 namespace cachectl::lease {
 
@@ -28,8 +28,7 @@ std::optional<Request> Request::decode(std::string_view text) {
   if (!text.starts_with(kRenew)) return std::nullopt;
   text.remove_prefix(kRenew.size());
   std::int64_t count = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-  if (error != std::errc() || end != text.data() + text.size() || count <= 0) return std::nullopt;
+  if (!parse_number(text, count) || count <= 0) return std::nullopt;
   return Request{Kind::renew, std::chrono::nanoseconds(count)};
 }
 

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
+#include "lock/number.hpp"
 #include "lock/retry.hpp"
 #include "src/lease/lease.hpp"
 #include "src/pool/queue.hpp"
@@ -33,13 +33,9 @@ lock::Range byte_of(unsigned number) { return {number, 1}; }
 
 std::string place_of(const KeyHash& hash) { return std::string(Pool::kPools) + "/" + hash.hex(); }
 
-std::optional<unsigned> parse_number(std::string_view text) {
+std::optional<unsigned> parse_slot(std::string_view text) {
   unsigned number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || text.starts_with('0') ||
-      number < 1 || number > kMost) {
-    return std::nullopt;
-  }
+  if (!parse_number(text, number) || text.starts_with('0') || number > kMost) return std::nullopt;
   return number;
 }
 
@@ -58,7 +54,7 @@ std::optional<Location> parse_location(const store::Root& root, std::string_view
     return std::nullopt;
   }
   path.remove_prefix(slash + 1);
-  const auto number = parse_number(path.substr(0, path.find('/')));
+  const auto number = parse_slot(path.substr(0, path.find('/')));
   if (!number) return std::nullopt;
   location.number = *number;
   return location;

@@ -4,8 +4,8 @@
 #include <sys/stat.h>
 
 #include <array>
-#include <charconv>
 
+#include "lock/number.hpp"
 #include "lock/retry.hpp"
 #include "src/key.hpp"
 
@@ -23,12 +23,6 @@ std::string line(std::string_view name, std::string_view value, std::size_t long
   auto text = escaped(value);
   if (text.size() > longest) text.resize(longest);
   return std::string(name) + '=' + text + '\n';
-}
-
-template <typename Number>
-bool parse(std::string_view text, Number& number) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc() && end == text.data() + text.size();
 }
 
 template <typename Names>
@@ -99,8 +93,8 @@ std::optional<ReplicaState> ReplicaState::decode(std::string_view text) {
   const auto known_status = position(kStatuses, status);
   const auto known_way = parse_way(way);
   std::int64_t milliseconds = 0;
-  if (!known_status || !known_way || !parse(generation, state.generation) ||
-      !parse(since, milliseconds) || (leased != "yes" && leased != "no")) {
+  if (!known_status || !known_way || !parse_number(generation, state.generation) ||
+      !parse_number(since, milliseconds) || (leased != "yes" && leased != "no")) {
     return std::nullopt;
   }
   state.status = static_cast<Status>(*known_status);

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <string>
 #include <vector>
 
+#include "lock/number.hpp"
 #include "lock/retry.hpp"
 #include "src/store/scan.hpp"
 #include "src/store/store.hpp"
@@ -31,10 +31,7 @@ std::string place_of(const KeyHash& hash) { return std::string(Root::kTrees) + "
 
 std::optional<Generation> parse_generation(std::string_view name) {
   Generation generation = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), generation);
-  if (error != std::errc() || end != name.data() + name.size() || name.starts_with('0')) {
-    return std::nullopt;
-  }
+  if (!parse_number(name, generation) || name.starts_with('0')) return std::nullopt;
   return generation;
 }
 

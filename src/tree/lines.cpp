@@ -4,6 +4,7 @@
 #include <array>
 
 #include "lock/fd.hpp"
+#include "lock/number.hpp"
 #include "src/checksum.hpp"
 #include "src/key.hpp"
 
@@ -24,12 +25,6 @@ std::string hex_of(std::uint64_t value) {
 /// What escaped() leaves as it is, and most names consist of.
 bool is_plain(char byte) { return byte >= 0x20 && byte < 0x7F && byte != '\\'; }
 
-template <typename Number>
-bool parse(std::string_view text, Number& number, int base) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
-  return error == std::errc() && end == text.data() + text.size() && !text.empty();
-}
-
 bool unescape(std::string_view text, std::string& bytes) {
   bytes.reserve(text.size());
   while (!text.empty()) {
@@ -46,7 +41,7 @@ bool unescape(std::string_view text, std::string& bytes) {
     } else if (kind == '\\') {
       bytes += '\\';
     } else if (unsigned value = 0;
-               kind == 'x' && text.size() >= 4 && parse(text.substr(2, 2), value, 16)) {
+               kind == 'x' && text.size() >= 4 && parse_number(text.substr(2, 2), value, 16)) {
       bytes += static_cast<char>(value);
       taken = 4;
     } else {
@@ -157,7 +152,7 @@ Result<LineReader> LineReader::open(std::string_view text, std::string_view kind
                 "use a newer cachectl");
   }
   if (words[2] != "items" || words[4] != "bytes" || !left.empty() ||
-      !parse(words[3], reader.items_, 10) || !parse(words[5], reader.bytes_, 10)) {
+      !parse_number(words[3], reader.items_) || !parse_number(words[5], reader.bytes_)) {
     return corrupt(what, "its first line is wrong");
   }
   reader.rest_.remove_prefix(std::min(first.size() + 1, body.size()));
@@ -191,7 +186,7 @@ std::string_view LineReader::word() {
 
 std::uint64_t LineReader::number(int base) {
   std::uint64_t value = 0;
-  if (!parse(word(), value, base)) good_ = false;
+  if (!parse_number(word(), value, base)) good_ = false;
   return value;
 }
 
@@ -199,7 +194,7 @@ std::optional<std::uint64_t> LineReader::number_or_dash(int base) {
   const auto text = word();
   if (text == "-") return std::nullopt;
   std::uint64_t value = 0;
-  if (!parse(text, value, base)) good_ = false;
+  if (!parse_number(text, value, base)) good_ = false;
   return value;
 }
 
@@ -208,8 +203,8 @@ FileTime LineReader::time() {
   const auto dot = std::min(text.find('.'), text.size());
   const auto fraction = text.substr(std::min(dot + 1, text.size()));
   FileTime time;
-  if (!parse(text.substr(0, dot), time.seconds, 10) || fraction.size() != 9 ||
-      !parse(fraction, time.nanoseconds, 10) || time.nanoseconds < 0) {
+  if (!parse_number(text.substr(0, dot), time.seconds) || fraction.size() != 9 ||
+      !parse_number(fraction, time.nanoseconds) || time.nanoseconds < 0) {
     good_ = false;
   }
   return time;
