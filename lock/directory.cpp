@@ -186,6 +186,17 @@ Result<Fd> Directory::open_file(const std::string& name, int flags, mode_t mode)
   return fd;
 }
 
+Result<Fd> Directory::open_or_create(const std::string& name, mode_t mode) const {
+  auto file = open_file(name, O_RDWR);
+  if (file || file.error().system_error != ENOENT) return file;
+  file = open_file(name, O_RDWR | O_CREAT, mode);
+  // The umask may have taken our own rights away. Only the owner may mend that.
+  if (file && retry([&] { return ::fchmod(file->get(), mode); }) != 0 && errno != EPERM) {
+    return fail(system_error("chmod " + path_of(name)));
+  }
+  return file;
+}
+
 Result<std::optional<Fd>> Directory::open_if_exists(const std::string& name, int flags) const {
   Fd fd(open_retrying(fd_.get(), name, flags, 0));
   if (fd.valid()) return std::optional<Fd>(std::move(fd));

@@ -39,6 +39,10 @@ class Directory {
   /// O_NOFOLLOW and O_NOCTTY are added.
   [[nodiscard]] Result<Fd> open_file(const std::string& name, int flags, mode_t mode = 0) const;
 
+  /// open_file for reading and writing; one that is missing is made, with `mode` (whatever
+  /// the umask says).
+  [[nodiscard]] Result<Fd> open_or_create(const std::string& name, mode_t mode) const;
+
   /// As open_file, but no such file is nullopt, not an error.
   [[nodiscard]] Result<std::optional<Fd>> open_if_exists(const std::string& name, int flags) const;
 

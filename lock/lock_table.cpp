@@ -8,6 +8,7 @@
 #include <array>
 #include <charconv>
 
+#include "lock/range_query.hpp"
 #include "lock/retry.hpp"
 
 namespace cachectl::lock {
@@ -23,19 +24,6 @@ constexpr Range turnstile(unsigned depth) { return {base_of(depth), 1}; }
 
 bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
-/// Whether another description than `descriptor`'s holds a lock that conflicts.
-Result<bool> conflicts(int descriptor, Range range) {
-  struct flock what {};
-  what.l_type = F_WRLCK;
-  what.l_whence = SEEK_SET;
-  what.l_start = static_cast<off_t>(range.start);
-  what.l_len = static_cast<off_t>(range.length);
-  while (::fcntl(descriptor, F_OFD_GETLK, &what) != 0) {
-    if (errno != EINTR) return fail(system_error("ask for the lock that was handed down"));
-  }
-  return what.l_type != F_UNLCK;
 }
 
 Error lost_lock(const std::string& path) {
@@ -181,17 +169,8 @@ LockTable::LockTable(const Directory& directory, std::string name, mode_t mode, 
 }
 
 Result<FileLock> LockTable::open_file() const {
-  auto existing = directory_->open_file(name_, O_RDWR);
-  if (!existing && existing.error().system_error == ENOENT) {
-    existing = directory_->open_file(name_, O_RDWR | O_CREAT, mode_);
-    // The umask may have taken our own rights away. Only the owner may mend that.
-    if (existing && retry([&] { return ::fchmod(existing->get(), mode_); }) != 0 &&
-        errno != EPERM) {
-      return fail(system_error("chmod " + directory_->path_of(name_)));
-    }
-  }
-  if (!existing) return fail(std::move(existing).error());
-  return FileLock(std::move(*existing), directory_->path_of(name_));
+  CACHECTL_ASSIGN(auto file, directory_->open_or_create(name_, mode_));
+  return FileLock(std::move(file), directory_->path_of(name_));
 }
 
 Result<LockTable::Place> LockTable::place_for(Slot slot, Mode mode, const FileLock& file,
@@ -220,10 +199,10 @@ Result<LockTable::Place> LockTable::place_for(Slot slot, Mode mode, const FileLo
     }
     // Held by our ancestor's description if somebody holds it and nobody else does.
     const Range range = outer.slot.range(outer.depth);
-    CACHECTL_ASSIGN(const bool somebody, conflicts(file.descriptor(), range));
-    bool others = false;
+    CACHECTL_ASSIGN(const auto somebody, locked_by_others(file.descriptor(), range, file.path()));
+    std::optional<Range> others;
     if (outer.mode == Mode::exclusive) {
-      CACHECTL_ASSIGN(others, conflicts(outer.descriptor, range));
+      CACHECTL_ASSIGN(others, locked_by_others(outer.descriptor, range, file.path()));
     }
     if (!somebody || others) {
       return fail(lost_lock(file.path()));

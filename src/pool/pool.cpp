@@ -8,6 +8,7 @@
 #include <array>
 
 #include "lock/number.hpp"
+#include "lock/range_query.hpp"
 #include "lock/retry.hpp"
 #include "src/lease/lease.hpp"
 #include "src/pool/queue.hpp"
@@ -183,16 +184,8 @@ Result<std::optional<Pool>> Pool::find(const store::Root& root, const KeyHash& h
 }
 
 Result<lock::FileLock> Pool::open_lock() const {
-  auto file = directory_.open_file(kLockFile, O_RDWR);
-  if (!file && file.error().system_error == ENOENT) {
-    file = directory_.open_file(kLockFile, O_RDWR | O_CREAT, root_->file_mode());
-    if (file && lock::retry([&] { return ::fchmod(file->get(), root_->file_mode()); }) != 0 &&
-        errno != EPERM) {
-      return fail(system_error("chmod " + directory_.path_of(kLockFile)));
-    }
-  }
-  if (!file) return fail(std::move(file).error());
-  return lock::FileLock(std::move(*file), directory_.path_of(kLockFile));
+  CACHECTL_ASSIGN(auto file, directory_.open_or_create(kLockFile, root_->file_mode()));
+  return lock::FileLock(std::move(file), directory_.path_of(kLockFile));
 }
 
 Result<std::optional<Slot>> Pool::hold(unsigned number, const lock::Deadline& deadline,
@@ -452,15 +445,9 @@ Result<unsigned> Pool::trim(unsigned most, bool dry_run) const {
 }
 
 Result<bool> Pool::is_held(unsigned number, int file) const {
-  struct flock what {};
-  what.l_type = F_WRLCK;
-  what.l_whence = SEEK_SET;
-  what.l_start = static_cast<off_t>(number);
-  what.l_len = 1;
-  if (lock::retry([&] { return ::fcntl(file, F_OFD_GETLK, &what); }) != 0) {
-    return fail(system_error("look at the locks of " + directory_.path_of(kLockFile)));
-  }
-  return what.l_type != F_UNLCK;
+  CACHECTL_ASSIGN(const auto lock,
+                  lock::locked_by_others(file, byte_of(number), directory_.path_of(kLockFile)));
+  return lock.has_value();
 }
 
 Result<Condition> Pool::condition_of(unsigned number, const ReplicaState& state, int file) const {

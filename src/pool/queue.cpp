@@ -1,7 +1,8 @@
 #include "src/pool/queue.hpp"
 
-#include <fcntl.h>
 #include <time.h>
+
+#include "lock/range_query.hpp"
 
 namespace cachectl::pool {
 
@@ -18,16 +19,9 @@ std::uint64_t now() {
 
 /// A byte of [kBase, end) that somebody else has locked; nullopt: none is.
 Result<std::optional<std::uint64_t>> locked_below(int file, std::uint64_t end) {
-  struct flock what {};
-  what.l_type = F_WRLCK;
-  what.l_whence = SEEK_SET;
-  what.l_start = static_cast<off_t>(kBase);
-  what.l_len = static_cast<off_t>(end - kBase);
-  while (::fcntl(file, F_OFD_GETLK, &what) != 0) {
-    if (errno != EINTR) return fail(system_error("look at the queue of the pool"));
-  }
-  if (what.l_type == F_UNLCK) return std::optional<std::uint64_t>();
-  return std::optional(static_cast<std::uint64_t>(what.l_start));
+  CACHECTL_ASSIGN(const auto lock,
+                  lock::locked_by_others(file, {kBase, end - kBase}, "the queue of the pool"));
+  return lock ? std::optional(lock->start) : std::nullopt;
 }
 
 constexpr std::uint64_t kEnd = kBase + (std::uint64_t{1} << 61U);
