@@ -52,9 +52,7 @@ class Lock final : public Command {
     command.argv = command_;
     command.environment.push_back("CACHECTL_LOCK=" + lock::encode(held.handed_down()));
     command.keep_open.push_back(held.descriptor());
-    CACHECTL_ASSIGN(const auto trap, lock::SignalTrap::create());
-    CACHECTL_ASSIGN(auto child, lock::Child::spawn(command, &trap.previous_mask()));
-    CACHECTL_ASSIGN(const auto status, child.wait(&trap));
+    CACHECTL_ASSIGN(const auto status, lock::run_command(command));
     held.leave_to_children();  // as flock(1): what it left behind may still need the lock
     return status.value;
   }

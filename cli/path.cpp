@@ -43,9 +43,7 @@ class Path final : public Command {
     command.argv = command_;
     command.environment.push_back("CACHECTL_PATH=" + tree.path());
     command.keep_open.push_back(tree.descriptor());
-    CACHECTL_ASSIGN(const auto trap, lock::SignalTrap::create());
-    CACHECTL_ASSIGN(auto child, lock::Child::spawn(command, &trap.previous_mask()));
-    CACHECTL_ASSIGN(const auto status, child.wait(&trap));
+    CACHECTL_ASSIGN(const auto status, lock::run_command(command));
     return status.value;
   }
 

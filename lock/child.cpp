@@ -194,6 +194,12 @@ Result<ExitStatus> Child::wait(const SignalTrap* trap) {
   return decode(status);
 }
 
+Result<ExitStatus> run_command(const Command& command) {
+  CACHECTL_ASSIGN(const auto trap, SignalTrap::create());
+  CACHECTL_ASSIGN(auto child, Child::spawn(command, &trap.previous_mask()));
+  return child.wait(&trap);
+}
+
 std::string shell_quoted(const std::vector<std::string>& argv) {
   std::string result;
   for (const auto& argument : argv) {

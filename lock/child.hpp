@@ -73,6 +73,9 @@ class Child {
   bool leads_group_ = false;
 };
 
+/// Spawns it, passes on to it the signals that we get, and waits for its end.
+[[nodiscard]] Result<ExitStatus> run_command(const Command& command);
+
 /// The command as a person would type it into a shell.
 [[nodiscard]] std::string shell_quoted(const std::vector<std::string>& argv);
 
