@@ -335,7 +335,7 @@ TEST_CASE("tree: readers see one generation whole, while it is refreshed and cle
   // Each file of a generation holds its number.
   const auto source = sandbox.script("source",
                                      "mkdir $CACHECTL_OUTPUT; cd $CACHECTL_OUTPUT; n=$1\n"
-                                     "seq 200 | xargs -I{} sh -c \"echo $n > {}\"\n");
+                                     "for i in $(seq 200); do echo $n > $i; done\n");
   const auto outcome =
       sh(sandbox,
          "refresh() { $cachectl run --force --durability none --tree --key k -- " + source +
