@@ -87,7 +87,6 @@ namespace {
 /// Draining a pool of which the caller has a replica himself would be waiting for oneself.
 Result<void> check_not_ours(const Cache& cache, const Key& key, const pool::Pool& pool) {
   const auto shell = lock::ProcessIdentity::of(lock::calling_shell());
-  CACHECTL_ASSIGN(const auto leases, cache.leases());
   CACHECTL_ASSIGN(const auto slots, pool.list());
   const char* runs_with = ::getenv("CACHECTL_REPLICA");
   for (const auto& slot : slots) {
@@ -97,10 +96,10 @@ Result<void> check_not_ours(const Cache& cache, const Key& key, const pool::Pool
       return fail(Errc::usage, "drain would wait for itself: it runs with " + what,
                   "drain when that command has ended");
     }
-    const bool ours = std::any_of(leases.begin(), leases.end(), [&](const lease::Lease& lease) {
-      return lease.id.text() == slot.state.lease && lease.description.owner == shell;
-    });
-    if (ours) {
+    const auto id = lease::Id::parse(slot.state.lease);
+    if (!id) continue;
+    CACHECTL_ASSIGN(const auto lease, cache.find_lease(*id));
+    if (lease && lease->description.owner == shell) {
       return fail(Errc::usage, "drain would wait for itself: this shell has " + what,
                   "give it back first: cachectl pool checkin " + lock::shell_quoted({slot.path}));
     }

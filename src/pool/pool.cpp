@@ -30,6 +30,11 @@ constexpr const char* kUpper = "upper";
 constexpr const char* kWork = "work";
 constexpr std::chrono::milliseconds kLookAgain{3};
 
+void look_again_soon() {
+  const timespec pause{0, std::chrono::nanoseconds(kLookAgain).count()};
+  ::nanosleep(&pause, nullptr);
+}
+
 lock::Range byte_of(unsigned number) { return {number, 1}; }
 
 std::string place_of(const KeyHash& hash) { return std::string(Pool::kPools) + "/" + hash.hex(); }
@@ -258,8 +263,7 @@ Result<std::optional<Slot>> Pool::take(store::Generation wanted, const std::vect
     while (first && !slot && !deadline.passed()) {
       CACHECTL_ASSIGN(slot, try_any(wanted, ways));
       if (slot) break;
-      const timespec pause{0, std::chrono::nanoseconds(kLookAgain).count()};
-      ::nanosleep(&pause, nullptr);
+      look_again_soon();
     }
   }
   if (slot) CACHECTL_TRY(note_owner(*slot, "", owner));
@@ -424,6 +428,11 @@ Result<bool> Pool::drain(const lock::Deadline& deadline) const {
     CACHECTL_ASSIGN(const auto there, directory_.status(std::to_string(number)));
     if (!there) continue;
     CACHECTL_ASSIGN(auto slot, hold(number, deadline));
+    // Whose holder was killed has no lock that could be waited for.
+    while (!slot && !deadline.passed()) {
+      look_again_soon();
+      CACHECTL_ASSIGN(slot, hold(number, deadline));
+    }
     if (!slot) return false;
     CACHECTL_TRY(clear(*slot));
     held.push_back(std::move(*slot));

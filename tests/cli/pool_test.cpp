@@ -216,6 +216,23 @@ TEST_CASE("pool: drain does not wait for its own shell or command, and says whom
   CHECK(seen("--quiet").find("pool: waiting for") == std::string::npos);
 }
 
+TEST_CASE("pool: drain waits for an owner whose holder was killed, and knows its own shell") {
+  const Sandbox sandbox;
+  fill(sandbox, 1, "copy = \"copy\"\n");
+  const auto outcome =
+      sh(sandbox,
+         "sh -c 'a=$($cachectl pool checkout k); kill -9 $(sed -n s/^holder=//p "
+         "$CACHECTL_ROOT/leases/*[0-9a-f]); touch ready; sleep 0.6; :' &\n"
+         "until test -e ready; do sleep 0.01; done\n"
+         "$cachectl pool drain k --timeout 100ms 2>/dev/null; echo $?\n"
+         "$cachectl pool drain k --timeout 20s; echo $?; wait\n"
+         "a=$($cachectl pool checkout k); kill -9 $(sed -n s/^holder=//p "
+         "$CACHECTL_ROOT/leases/*[0-9a-f])\n"
+         "$cachectl pool drain k 2>&1 | grep -c 'this shell has'; $cachectl pool checkin $a "
+         "2>/dev/null; $cachectl pool drain k; echo $?");
+  CHECK(outcome.output == "124\n0\n1\n0\n");
+}
+
 TEST_CASE("pool: the top directory of an overlay has the mode and the time of the value's") {
   const Sandbox sandbox;
   fill(sandbox, 1, "copy = \"overlay\"\n");
