@@ -57,9 +57,9 @@ Result<std::optional<Configured>> find_configured(Session& session, const Key& k
 
 void refresh_if_due(Session& session, const Cache& cache, const Key& key,
                     const refresh::Source& source, const refresh::RunPolicy& policy,
-                    const refresh::RunResult& result) {
+                    const refresh::RunResult& result, refresh::Child child) {
   if (!result.refresh_due) return;
-  auto started = cache.refresh_behind(key, source, policy, result.generation);
+  auto started = cache.refresh_behind(key, source, policy, result.generation, child);
   if (started || refresh::can_do_without(started.error())) return;
   session.warn(std::move(started).error().within("the value was not refreshed"));
 }
@@ -77,7 +77,7 @@ Result<TreeOrStatus> tree_of(Session& session, const Key& key) {
                 "set kind = \"tree\" for it, or use cachectl get");
   }
   CACHECTL_ASSIGN(auto made, cache->run(key, source, policy, {-1, STDERR_FILENO}));
-  refresh_if_due(session, *cache, key, source, policy, made);
+  refresh_if_due(session, *cache, key, source, policy, made, refresh::Child::orphan);
   CACHECTL_ASSIGN(const int status, conclude(session, made, "path"));
   return TreeOrStatus{std::move(made.tree), status};
 }

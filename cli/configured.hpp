@@ -21,10 +21,11 @@ struct Configured {
 [[nodiscard]] refresh::RunPolicy policy_of(const config::EntrySettings& entry,
                                            const config::Settings& settings);
 
-/// Starts the refresh that a run has said is due. Last of all, so that nobody waits for it.
+/// Starts the refresh that a run has said is due. Last of all, so that nobody waits for it;
+/// Child::ours where we end now.
 void refresh_if_due(Session& session, const Cache& cache, const Key& key,
                     const refresh::Source& source, const refresh::RunPolicy& policy,
-                    const refresh::RunResult& result);
+                    const refresh::RunResult& result, refresh::Child child);
 
 /// The tree of a key: a fresh one, or one that its configured source makes now. Its other
 /// output goes to standard error. `status` is not 0 where the source failed; nullopt with

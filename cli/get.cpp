@@ -33,7 +33,8 @@ class Get final : public Command {
     }
     // Behind the answers: nobody is to wait for a refresh.
     for (const auto& [key, asked, result] : answered_) {
-      refresh_if_due(session, *cache, key, asked.source, asked.policy, result);
+      refresh_if_due(session, *cache, key, asked.source, asked.policy, result,
+                     refresh::Child::ours);
     }
     return status;
   }

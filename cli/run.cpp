@@ -71,7 +71,7 @@ class Run final : public Command {
     CACHECTL_ASSIGN(const auto result, cache->run(key, source, policy, sink));
     CACHECTL_ASSIGN(const int status, conclude(session, result, "run"));
     if (result.tree && status == kDone) CACHECTL_TRY(session.print(result.tree->path() + "\n"));
-    refresh_if_due(session, *cache, key, source, policy, result);
+    refresh_if_due(session, *cache, key, source, policy, result, refresh::Child::ours);
     return status;
   }
 

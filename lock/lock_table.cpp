@@ -281,6 +281,14 @@ Result<void> LockTable::release_on(int descriptor) const {
   return file.unlock({0, 0});
 }
 
+Result<bool> LockTable::is_held(Slot slot) const {
+  CACHECTL_ASSIGN(const auto file, directory_->open_if_exists(name_, O_RDONLY));
+  if (!file) return false;
+  CACHECTL_ASSIGN(const auto range,
+                  locked_by_others(file->get(), slot.range(0), directory_->path_of(name_)));
+  return range.has_value();
+}
+
 std::optional<OwnerNote> LockTable::owner(Slot slot) const {
   auto opened = directory_->open_file(name_, O_RDONLY);
   if (!opened) return std::nullopt;

@@ -121,6 +121,9 @@ class LockTable {
   /// `mode` when it is missing. `outer` are the locks of our ancestors, if any.
   LockTable(const Directory& directory, std::string name, mode_t mode, OuterLocks outer = {});
 
+  /// The locks of our ancestors.
+  [[nodiscard]] const OuterLocks& outer() const { return outer_; }
+
   /// Waits until the slot is locked or the deadline passes; nullopt: it passed.
   /// `command` goes into the owner note.
   ///
@@ -143,6 +146,10 @@ class LockTable {
                                                              std::string_view command) const;
   /// Releases all that is locked there.
   [[nodiscard]] Result<void> release_on(int descriptor) const;
+
+  /// Whether somebody has the slot locked, outside of any outer lock: a hint, which may be
+  /// wrong by the time that it is told.
+  [[nodiscard]] Result<bool> is_held(Slot slot) const;
 
   /// The last known owner of the slot, or of the whole table: for messages.
   [[nodiscard]] std::optional<OwnerNote> owner(Slot slot) const;

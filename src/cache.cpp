@@ -343,12 +343,13 @@ Result<std::uint64_t> Cache::remove_if(const std::function<bool(std::string_view
 }
 
 Result<bool> Cache::refresh_behind(const Key& key, const refresh::Source& source,
-                                   const refresh::RunPolicy& policy,
-                                   store::Generation generation) const {
+                                   const refresh::RunPolicy& policy, store::Generation generation,
+                                   refresh::Child child) const {
   const refresh::Warn tell = [this](const Error& what) { warn(what); };
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return false;
-  return refresh::Coalescer(*root, clock(), tell).refresh_behind(key, source, policy, generation);
+  return refresh::Coalescer(*root, clock(), tell)
+      .refresh_behind(key, source, policy, generation, child);
 }
 
 Result<refresh::RunResult> Cache::run(const Key& key, const refresh::Source& source,

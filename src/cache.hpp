@@ -136,7 +136,8 @@ class Cache {
   /// refresh/coalesce.hpp.
   [[nodiscard]] Result<bool> refresh_behind(const Key& key, const refresh::Source& source,
                                             const refresh::RunPolicy& policy,
-                                            store::Generation generation) const;
+                                            store::Generation generation,
+                                            refresh::Child child) const;
 
   /// Locks one key, or the whole cache when `key` is null. Errc::timeout after the
   /// deadline, with who holds it.

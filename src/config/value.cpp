@@ -83,8 +83,8 @@ Result<void> parse_value(double& value, Type type, std::string_view, std::string
   const bool is_percent = type == Type::part && text.ends_with('%');
   const auto digits = is_percent ? text.substr(0, text.size() - 1) : text;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (is_percent) value /= 100;
   const bool is_number = error == std::errc() && end == digits.data() + digits.size();
+  if (is_percent) value /= 100;
   const double most = type == Type::part ? 1 : 1e9;
   if (is_number && value >= 0 && value <= most) return {};
   return fail(Errc::usage, quoted(text) + " is not " + expectation(type, ""));

@@ -254,34 +254,47 @@ Result<RunResult> Coalescer::settle(const Request& request, Value value) const {
   return replay(std::move(value), How::shared, request.sink);
 }
 
-Result<bool> Coalescer::refresh_behind(const Key& key, const Source& source,
-                                       const RunPolicy& policy,
-                                       store::Generation generation) const {
-  const auto slot = store::slot_of(key.hash());
-  CACHECTL_ASSIGN(auto held,
-                  root_->locks().acquire(slot, lock::Mode::exclusive, lock::Deadline::immediately(),
-                                         lock::shell_quoted(source.argv)));
-  if (!held) return false;
-  CACHECTL_ASSIGN(const Seen seen, look(key));
-  if (Seen::number(seen.record) != generation) return false;
+/// What refresh_behind does in the process that it starts.
+void Coalescer::refresh_detached(const Key& key, const Source& source, const RunPolicy& policy,
+                                 store::Generation generation) const {
+  std::vector<int> kept{root_->directory().descriptor()};
+  for (const auto& outer : root_->locks().outer()) kept.push_back(outer.descriptor);
+  if (!lock::detach(std::move(kept))) return;
+  auto held =
+      root_->locks().acquire(store::slot_of(key.hash()), lock::Mode::exclusive,
+                             lock::Deadline::immediately(), lock::shell_quoted(source.argv));
+  if (!held || !*held) return;
+  const auto seen = look(key);
+  if (!seen || Seen::number(seen->record) != generation) return;
   bool started = false;
   const Sink nowhere;
-  const auto request = request_for(key, source, policy, nowhere, started, seen);
-  if (remembered_failure(request, seen)) return false;
+  const auto request = request_for(key, source, policy, nowhere, started, *seen);
+  if (remembered_failure(request, *seen)) return;
+  // What becomes of it is in the record, or in the attempt.
+  static_cast<void>(lead(request, std::move(**held)));
+}
 
-  const pid_t child = ::fork();
-  if (child < 0) return fail(system_error("fork"));
-  if (child == 0) {
-    // Twice, so that nobody has to reap it.
-    if (::fork() != 0) ::_exit(0);
-    std::vector<int> kept{root_->directory().descriptor()};
-    for (const auto& lock : held->handed_down()) kept.push_back(lock.descriptor);
-    // What becomes of it is in the record, or in the attempt.
-    if (lock::detach(std::move(kept))) static_cast<void>(lead(request, std::move(*held)));
+Result<bool> Coalescer::refresh_behind(const Key& key, const Source& source,
+                                       const RunPolicy& policy, store::Generation generation,
+                                       Child child) const {
+  // Hints that spare most callers a fork; the process finds out for itself.
+  CACHECTL_ASSIGN(const bool held, root_->locks().is_held(store::slot_of(key.hash())));
+  if (held) return false;
+  Seen seen;
+  CACHECTL_ASSIGN(auto attempt, store::find_attempt(*root_, key));
+  seen.attempt = std::move(attempt.entry);
+  bool started = false;
+  const Sink nowhere;
+  if (remembered_failure(request_for(key, source, policy, nowhere, started, seen), seen)) {
+    return false;
+  }
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail(system_error("fork"));
+  if (pid == 0) {
+    if (child == Child::ours || ::fork() == 0) refresh_detached(key, source, policy, generation);
     ::_exit(0);
   }
-  lock::retry([&] { return ::waitpid(child, nullptr, 0); });
-  held->leave_to_children();
+  if (child == Child::orphan) lock::retry([&] { return ::waitpid(pid, nullptr, 0); });
   return true;
 }
 

@@ -111,6 +111,12 @@ struct RunResult {
   std::optional<Error> not_passed_on;  ///< the sink did not get all
 };
 
+/// Who reaps the process that refreshes.
+enum class Child {
+  orphan,  ///< nobody has to: it is forked twice, which costs us the wait for the first
+  ours,    ///< we do, or whoever adopts it when we end
+};
+
 /// Called with what a person should know though it stops nothing: a damaged record, a
 /// cache that cannot be written.
 using Warn = std::function<void(const Error&)>;
@@ -124,13 +130,13 @@ class Coalescer {
   [[nodiscard]] Result<RunResult> run(const Key& key, const Source& source, const RunPolicy& policy,
                                       const Sink& sink) const;
 
-  /// Makes the key's value anew in a process of its own, unless somebody is at it or has
-  /// done so since `generation` was served. True: a process was started; it is nobody's
-  /// child, leads a session, and has none of our descriptors but the cache's. For programs
-  /// with one thread: it goes on after a fork.
+  /// Starts a process that makes the key's value anew, unless somebody is at it or has done
+  /// so since `generation` was served. It leads a session and has none of our descriptors but
+  /// the cache's. False: none was started. For programs with one thread: it goes on after a
+  /// fork.
   [[nodiscard]] Result<bool> refresh_behind(const Key& key, const Source& source,
-                                            const RunPolicy& policy,
-                                            store::Generation generation) const;
+                                            const RunPolicy& policy, store::Generation generation,
+                                            Child child) const;
 
  private:
   struct Seen;
@@ -149,6 +155,8 @@ class Coalescer {
   [[nodiscard]] bool may_stand_in(const Request& request, const store::RecordHeader& header) const;
   [[nodiscard]] Result<std::optional<RunResult>> stand_in(const Request& request,
                                                           Error failure) const;
+  void refresh_detached(const Key& key, const Source& source, const RunPolicy& policy,
+                        store::Generation generation) const;
   [[nodiscard]] Result<RunResult> settle(const Request& request, Value value) const;
   [[nodiscard]] Result<std::optional<Value>> answer(const Request& request) const;
   [[nodiscard]] static RunResult replay(Value value, How how, const Sink& sink);

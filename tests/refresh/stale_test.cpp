@@ -1,5 +1,6 @@
 // What is served when the value is stale or its source fails.
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -12,6 +13,7 @@ namespace cachectl::test {
 
 namespace {
 
+using refresh::Child;
 using refresh::OnError;
 using std::chrono::hours;
 using std::chrono::milliseconds;
@@ -71,15 +73,18 @@ TEST_CASE("stale: a refresh behind the caller's back makes the value anew, once"
   const auto served = generation_of(cache, key);
   const auto gate = test.outside().file("gate");
   const auto source = counted(test, "while [ ! -e " + gate + " ]; do sleep 0.02; done; echo two");
-  CHECK(must(cache.refresh_behind(key, source, policy, served)));
-  CHECK_FALSE(must(cache.refresh_behind(key, source, policy, served)));  // one is at it
+  CHECK(must(cache.refresh_behind(key, source, policy, served, Child::orphan)));
+  REQUIRE(wait_until([&] { return starts(test) == 1; }));
+  CHECK_FALSE(
+      must(cache.refresh_behind(key, source, policy, served, Child::orphan)));  // one is at it
   CHECK(ask(cache, key, source, policy) == "stale 0 [one\n] [] due");
   write_file(gate, "");
   REQUIRE(wait_until([&] { return generation_of(cache, key) != served; }));
   CHECK(ask(cache, key, source, policy) == "hit 0 [two\n] []");
   // When it is over, the lock is free.
   must(cache.lock(&key, lock::Mode::exclusive, lock::Deadline::never(), "test")).release();
-  CHECK_FALSE(must(cache.refresh_behind(key, source, policy, served)));  // it was done
+  static_cast<void>(cache.refresh_behind(key, source, policy, served, Child::ours));  // it was done
+  ::wait(nullptr);
   CHECK(starts(test) == 1);
 }
 
@@ -227,7 +232,8 @@ TEST_CASE("breaker: with an old value at hand, it is served while the circuit is
   const auto failing = counted(test, "exit 9");
   CHECK(ask(cache, key, failing, policy).starts_with("stale 0 [good\n] [] failed"));
   CHECK(ask(cache, key, failing, policy).starts_with("stale 0 [good\n] [] failed"));
-  CHECK_FALSE(must(cache.refresh_behind(key, failing, policy, generation_of(cache, key))));
+  CHECK_FALSE(
+      must(cache.refresh_behind(key, failing, policy, generation_of(cache, key), Child::orphan)));
   CHECK(starts(test) == 1);
 }
 
@@ -359,14 +365,15 @@ TEST_CASE("stale: whoever refreshes dies, and the next one asked sees to it") {
   const auto served = generation_of(cache, key);
   const auto pids = test.outside().file("pids");
   const auto hanging =
-      shell("echo $PPID > " + pids + ".new; mv " + pids + ".new " + pids + "; sleep 1000");
-  CHECK(must(cache.refresh_behind(key, hanging, policy, served)));
+      shell("echo $PPID > " + pids + ".new; mv " + pids + ".new " + pids + "; exec sleep 1000");
+  CHECK(must(cache.refresh_behind(key, hanging, policy, served, Child::orphan)));
   REQUIRE(wait_until([&] { return std::filesystem::exists(pids); }));
   const pid_t refresher = std::stoi(content_of(pids));
   REQUIRE(::kill(refresher, SIGKILL) == 0);
   CHECK(ask(cache, key, hanging, policy) == "stale 0 [one\n] [] due");
-  REQUIRE(wait_until(
-      [&] { return must(cache.refresh_behind(key, shell("echo two"), policy, served)); }));
+  REQUIRE(wait_until([&] {
+    return must(cache.refresh_behind(key, shell("echo two"), policy, served, Child::orphan));
+  }));
   REQUIRE(wait_until([&] { return seen(cache, key) == "value: two\n"; }));
   CHECK(must(cache.collect({})).problems.empty());
   CHECK(test.count("tmp") == 0);
