@@ -39,10 +39,10 @@ Result<SignalTrap> SignalTrap::create() {
 }
 
 SignalTrap::SignalTrap(SignalTrap&& other) noexcept
-    : fd_(std::move(other.fd_)), previous_(other.previous_) {}
+    : fd_(std::move(other.fd_)), previous_(other.previous_), restores_(other.restores_) {}
 
 SignalTrap::~SignalTrap() {
-  if (fd_.valid()) ::pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
+  if (fd_.valid() && restores_) ::pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
 }
 
 std::optional<Caught> SignalTrap::take() const {

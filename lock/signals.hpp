@@ -38,10 +38,15 @@ class SignalTrap {
   /// The mask before, for a child.
   [[nodiscard]] const sigset_t& previous_mask() const { return previous_; }
 
+  /// The signals stay blocked when the trap is gone: for who was asked to end and puts things
+  /// right, which a second request is not to cut short. die_by ends him all the same.
+  void keep_blocked() { restores_ = false; }
+
  private:
   SignalTrap(Fd fd, const sigset_t& previous) : fd_(std::move(fd)), previous_(previous) {}
   Fd fd_;
   sigset_t previous_;
+  bool restores_ = true;
 };
 
 /// Whether the signal ends a process that does nothing about it on purpose: HUP, INT,

@@ -322,6 +322,7 @@ Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sin
                             config::format_duration(source.longest) + " and was ended",
                         {}};
   }
+  if (trap && result.interrupted_by != 0) trap->keep_blocked();
   result.output_size = output_capture.size();
   CACHECTL_ASSIGN(result.status, child.wait(trap ? &*trap : nullptr));
   result.duration = std::chrono::steady_clock::now() - started;

@@ -51,6 +51,22 @@ TEST_CASE("signal trap: the mask is restored at the end, and what waits is deliv
   CHECK(child.wait() == 128 + SIGUSR1);
 }
 
+TEST_CASE("signal trap: kept blocked, a second request ends nobody before die_by does") {
+  Forked child([](const Link& link) -> int {
+    {
+      auto trap = SignalTrap::create();
+      ::kill(::getpid(), SIGINT);
+      static_cast<void>(trap->take());
+      trap->keep_blocked();
+      ::kill(::getpid(), SIGTERM);
+    }
+    link.say("put right");
+    die_by(SIGINT);
+  });
+  CHECK(child.hear() == "put right");
+  CHECK(child.wait() == 128 + SIGINT);
+}
+
 TEST_CASE("signal trap: a moved trap still traps") {
   Forked child([](const Link&) {
     auto first = SignalTrap::create();
