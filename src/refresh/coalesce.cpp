@@ -110,6 +110,7 @@ Result<std::optional<Coalescer::Value>> Coalescer::answer(const Request& request
   }
   const bool record_is_new = seen.record && Seen::number(seen.record) != request.seen_record;
   const bool record_is_fresh = seen.record && !request.policy.force &&
+                               Seen::number(seen.record) != request.expired &&
                                state_of(seen.record->header(), seen.record->last_used(),
                                         request.policy.windows, clock_->now()) == State::fresh;
   if (!record_is_new && !record_is_fresh) return std::optional<Value>();
@@ -133,14 +134,15 @@ Result<RunResult> Coalescer::run(const Key& key, const Source& source, const Run
 Coalescer::Request Coalescer::request_for(const Key& key, const Source& source,
                                           const RunPolicy& policy, const Sink& sink, bool& started,
                                           const Seen& seen) const {
-  return {
-      key, source, policy, sink, started, Seen::number(seen.record), Seen::number(seen.attempt)};
+  return {key, source, policy, sink, started, Seen::number(seen.record), Seen::number(seen.attempt),
+          0};
 }
 
 Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
                                         const RunPolicy& policy, const Sink& sink,
                                         bool& started) const {
   const auto& windows = policy.windows;
+  store::Generation expired = 0;
   CACHECTL_ASSIGN(auto found, store::find(*root_, key));
   if (found.entry && !policy.force) {
     const auto& header = found.entry->header();
@@ -148,7 +150,9 @@ Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
     const auto state = state_of(header, found.entry->last_used(), windows, now);
     const bool is_due = state == State::stale ||
                         (state == State::fresh && refreshes_early(header, windows, now, draw()));
-    if (state != State::expired) {
+    if (state == State::expired) {
+      expired = header.generation;
+    } else {
       CACHECTL_ASSIGN(auto value, usable(std::move(found), store::Place::entry, source));
       if (value) {
         if (windows.expire_after_access != std::chrono::nanoseconds::max()) value->entry.touch(now);
@@ -160,7 +164,8 @@ Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
     }
   }
   CACHECTL_ASSIGN(const Seen seen, look(key));
-  const auto request = request_for(key, source, policy, sink, started, seen);
+  auto request = request_for(key, source, policy, sink, started, seen);
+  request.expired = expired;
   if (auto failure = remembered_failure(request, seen)) {
     CACHECTL_ASSIGN(auto instead, stand_in(request, *failure));
     if (instead) return std::move(*instead);

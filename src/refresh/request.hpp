@@ -29,6 +29,9 @@ struct Coalescer::Request {
   bool& started;  // from then on there is no other way
   store::Generation seen_record;
   store::Generation seen_attempt;
+  /// The record that was too old when we asked. To look at it was to use it, so that it may seem
+  /// to have been read just now; 0: none was.
+  store::Generation expired = 0;
 
   [[nodiscard]] std::string what() const { return lock::shell_quoted(source.argv); }
 };

@@ -271,4 +271,13 @@ TEST_CASE("documentation: the page of exit statuses is what the table says") {
   CHECK(read_file(CACHECTL_SOURCE_DIR "/docs/exit-statuses.md") == cli::exit_statuses_markdown());
 }
 
+TEST_CASE("run: a value that nobody has read for a while has expired, though it is looked at") {
+  const Sandbox sandbox;
+  const auto outcome = run(sandbox.shell(
+      "ask() { $cachectl run --key k --ttl 1h --expire-after-access $1 -- sh -c 'echo run >> runs; "
+      "wc -l < runs'; }\n"
+      "ask 1s; sleep 1.1; ask 1s; ask 1h"));
+  CHECK(outcome.output == "1\n2\n2\n");
+}
+
 }  // namespace cachectl::test
