@@ -49,5 +49,6 @@ std::unique_ptr<Command> make_set();
 std::unique_ptr<Command> make_show();
 std::unique_ptr<Command> make_verify();
 std::unique_ptr<Command> make_version();
+std::unique_ptr<Command> make_warm();
 
 }  // namespace cachectl::cli

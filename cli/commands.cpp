@@ -15,6 +15,7 @@ constexpr auto kCommands = std::to_array<CommandEntry>({
     {"show", "Show everything known of a key", make_show},
     {"path", "Print the path of a value that is a file or directory", make_path},
     {"refresh", "Make the values of configured keys anew", make_refresh},
+    {"warm", "Make the values of configured keys that are not fresh", make_warm},
     {"pool", "Lend private, writable copies of a value", make_pool},
     {"verify", "Compare values with their checksums", make_verify},
     {"lock", "Run a command under the writer lock", make_lock},

@@ -5,44 +5,10 @@
 #include <algorithm>
 
 #include "cli/pool_actions.hpp"
+#include "cli/progress_line.hpp"
 #include "src/config/size.hpp"
 
 namespace cachectl::cli {
-
-namespace {
-
-/// One line on a terminal, from the second second on.
-class ProgressLine {
- public:
-  ~ProgressLine() {
-    if (shown_) say("\r\x1b[K");
-  }
-  ProgressLine() = default;
-  ProgressLine(const ProgressLine&) = delete;
-  ProgressLine& operator=(const ProgressLine&) = delete;
-
-  void operator()(const tree::Progress& done) {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - start_ < std::chrono::seconds(1) || now - last_ < std::chrono::milliseconds(200)) {
-      return;
-    }
-    last_ = now;
-    shown_ = true;
-    say(fmt::format("\rcopying the replica: {} files, {}\x1b[K", done.files,
-                    config::format_size(done.bytes)));
-  }
-
- private:
-  static void say(const std::string& text) {
-    [[maybe_unused]] const auto told =
-        lock::write_all(STDERR_FILENO, lock::bytes_of(text), "standard error");
-  }
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  std::chrono::steady_clock::time_point last_;
-  bool shown_ = false;
-};
-
-}  // namespace
 
 Result<Key> pool_key(const PoolArguments& arguments) {
   if (arguments.name.empty()) {
@@ -60,7 +26,10 @@ Result<pool::Options> pool_options(Session& session, const Key& key) {
   if (!entry.pool_copy.empty()) options.ways = entry.pool_copy;
   if (is_terminal(STDERR_FILENO)) {
     options.progress = [line = std::make_shared<ProgressLine>()](const tree::Progress& done) {
-      (*line)(done);
+      line->show([&] {
+        return fmt::format("copying the replica: {} files, {}", done.files,
+                           config::format_size(done.bytes));
+      });
     };
   }
   return options;

@@ -1,9 +1,7 @@
-// cachectl refresh NAME...
-#include <unistd.h>
-
+// cachectl refresh NAME... [--if-expired | --threshold D [--probability P]] [--jobs N] [--json]
+#include "cli/batch.hpp"
 #include "cli/command.hpp"
-#include "cli/configured.hpp"
-#include "cli/wait_options.hpp"
+#include "src/config/value.hpp"
 
 namespace cachectl::cli {
 
@@ -12,39 +10,59 @@ namespace {
 class Refresh final : public Command {
  public:
   void define(Definition& definition) override {
+    definition_ = &definition;
     definition.positionals("NAME", names_, "Keys whose source is configured", true);
-    define_timeout(definition);
-    define_durability(definition);
-    lease_.define(definition);
+    definition.flag("--if-expired", if_expired_, "Only what is not fresh");
+    definition.option("--threshold", threshold_, "D",
+                      "Only what is not fresh, or within the last D of its TTL ...");
+    definition.option("--probability", probability_, "P",
+                      "... with this probability: 0.1, 10%; 1 by default");
+    batch_.define(definition);
     definition.footer(
         "Runs the sources of [entries.NAME], whether their values are fresh or not, and stores\n"
-        "what they make. All who ask while a source runs share that one run. The exit status\n"
-        "is that of the last source that failed.");
+        "what they make. All who ask while a source runs share that one run. Several run side\n"
+        "by side, and a summary on standard error counts what came of them: refreshed, fresh\n"
+        "(left alone), shared, stale (an old value stands in for a failure), failed. The exit\n"
+        "status is that of the last NAME whose source failed.");
   }
 
   Result<int> execute(Session& session) override {
-    int status = kDone;
-    for (const auto& name : names_) {
-      CACHECTL_ASSIGN(const Key key, Key::from(name));
-      CACHECTL_ASSIGN(auto configured, find_configured(session, key));
-      if (!configured) {
-        return fail(
-            Errc::config, "no source is configured for '" + key.printable() + "'",
-            "add [entries." + key.printable() + "] with a source; see cachectl config path");
-      }
-      CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
-      configured->policy.force = true;
-      CACHECTL_ASSIGN(const auto result,
-                      cache->run(key, configured->source, configured->policy, {-1, STDERR_FILENO}));
-      CACHECTL_ASSIGN(const int ended, conclude(session, result, "refresh"));
-      if (ended != kDone) status = ended;
-    }
-    return status;
+    CACHECTL_ASSIGN(const auto leave, leave_fresh());
+    return batch_.run(session, names_, leave ? &*leave : nullptr);
   }
 
  private:
+  Result<std::optional<LeaveFresh>> leave_fresh() const {
+    LeaveFresh leave;
+    const bool has_threshold = definition_->was_given("--threshold");
+    const bool has_probability = definition_->was_given("--probability");
+    if (has_probability && !has_threshold) {
+      return fail(Errc::usage, "--probability without --threshold",
+                  "say within how much of the end of the TTL: --threshold 10m");
+    }
+    if (has_threshold) {
+      auto threshold = config::parse_duration(threshold_);
+      if (!threshold) return fail(std::move(threshold).error().within("--threshold"));
+      leave.threshold = *threshold;
+      leave.probability = 1;
+    }
+    if (has_probability) {
+      const auto* option = config::find_entry_option("refresh-probability");
+      config::EntrySettings parsed;
+      auto done = option->assign(parsed, *option, {probability_, {}, false});
+      if (!done) return fail(std::move(done).error().within("--probability"));
+      leave.probability = parsed.refresh_probability;
+    }
+    if (!if_expired_ && !has_threshold) return std::optional<LeaveFresh>();
+    return std::optional(leave);
+  }
+
+  Definition* definition_ = nullptr;
   std::vector<std::string> names_;
-  LeaseOption lease_;
+  bool if_expired_ = false;
+  std::string threshold_;
+  std::string probability_;
+  Batch batch_{"refresh"};
 };
 
 }  // namespace

@@ -147,7 +147,8 @@ Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
   if (found.entry && !policy.force) {
     const auto& header = found.entry->header();
     const auto now = clock_->now();
-    const auto state = state_of(header, found.entry->last_used(), windows, now);
+    auto state = state_of(header, found.entry->last_used(), windows, now);
+    if (state == State::stale && policy.stale_is_expired) state = State::expired;
     const bool is_due = state == State::stale ||
                         (state == State::fresh && refreshes_early(header, windows, now, draw()));
     if (state == State::expired) {

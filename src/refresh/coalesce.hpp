@@ -81,6 +81,8 @@ struct RunPolicy {
   Windows windows;
   FailurePolicy failure;
   bool force = false;  ///< do not serve what is stored; an attempt that runs is shared
+  /// A stale value is not served at once: it is made anew first, as one that has expired.
+  bool stale_is_expired = false;
   StorePolicy store;
   lock::Deadline deadline = lock::Deadline::never();
   OnTimeout on_timeout = OnTimeout::fail;

@@ -123,4 +123,23 @@ TEST_CASE("terminal: Ctrl-C while waiting for the lock ends the wait") {
   CHECK(terminal.shows("status 130."));
 }
 
+TEST_CASE("terminal: Ctrl-C ends a refresh of several keys, which shows how far it has come") {
+  const Sandbox sandbox;
+  const auto source = sandbox.script("source",
+                                     "trap 'echo int >> ../log; n=1' INT; echo ready >> ../log\n"
+                                     "while [ -z \"$n\" ]; do sleep 0.05; done\n"
+                                     "for n in 1 2 3 4 5 6; do sleep 0.05; done; exit 130\n");
+  write_file(sandbox.file("work/cachectl.toml"),
+             "[entries.\"k*\"]\nsource = [\"" + source + "\"]\n");
+  Terminal terminal(sandbox,
+                    "trap : INT; \"$cachectl\" refresh k1 k2 k3 --jobs 2; echo \"status $?.\"");
+  REQUIRE(terminal.shows("0/3: k1, k2"));
+  REQUIRE(wait_until([&] { return content_of(sandbox.file("log")) == "ready\nready\n"; }));
+  terminal.press(kCtrlC);
+  CHECK(terminal.shows("status 130."));
+  // The terminal told all of them; each source heard it once.
+  CHECK(content_of(sandbox.file("log")) == "ready\nready\nint\nint\n");
+  CHECK(sandbox.staged().empty());
+}
+
 }  // namespace cachectl::test

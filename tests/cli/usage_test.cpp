@@ -156,8 +156,8 @@ TEST_CASE("usage: reading makes no cache") {
 TEST_CASE("usage: every command explains itself on standard output") {
   const Sandbox sandbox;
   for (const char* command :
-       {"run", "get", "set", "delete", "ls", "show", "path", "refresh", "pool", "verify", "lock",
-        "acquire", "release", "lease", "gc", "config", "version", "help"}) {
+       {"run", "get", "set", "delete", "ls", "show", "path", "refresh", "warm", "pool", "verify",
+        "lock", "acquire", "release", "lease", "gc", "config", "version", "help"}) {
     const auto outcome = sandbox.run({command, "--help"});
     INFO(command);
     CHECK(outcome.status == 0);

@@ -1,0 +1,45 @@
+// Jobs: tasks that run side by side, each in a process of its own, a few at a time.
+//
+//   waiting --fork--> running --its end of the pipe closes--> ended
+//
+// A job is this program after a fork, without an exec: it does what the caller would have
+// done, with its own signals and its own locks, and says what came of it through a pipe. It
+// dies with the caller (SIGKILL), as a source does with who runs it.
+//
+// Ctrl-C at a terminal reaches the jobs by itself; other signals are passed on to them. One
+// that asks us to end keeps waiting jobs from starting, and ends this process once those that
+// ran have rolled back and ended.
+//
+// For programs with one thread. The caller must have no children of its own to wait for.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "lock/child.hpp"
+
+namespace cachectl::cli {
+
+struct JobReport {
+  int status = 0;       ///< the exit status of its process
+  std::string message;  ///< for the caller
+};
+
+struct Job {
+  std::string name;  ///< for the line that shows the progress
+  std::function<JobReport()> work;
+};
+
+struct JobEnd {
+  lock::ExitStatus status;
+  std::string message;  ///< empty where the process came to a sudden end
+  std::chrono::nanoseconds took{0};
+};
+
+/// Runs them, at most `most` at a time, in the order given; what came of each stands in its
+/// place. An error is the system's, that makes no more processes or pipes: no job runs then.
+[[nodiscard]] Result<std::vector<JobEnd>> run_jobs(const std::vector<Job>& jobs, std::size_t most);
+
+}  // namespace cachectl::cli
