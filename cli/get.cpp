@@ -1,8 +1,13 @@
-// cachectl get KEY... [--json]
+// cachectl get KEY... [--json] [--jobs N]
 #include <unistd.h>
+
+#include <algorithm>
+#include <map>
 
 #include "cli/command.hpp"
 #include "cli/configured.hpp"
+#include "cli/get_ahead.hpp"
+#include "cli/jobs_option.hpp"
 #include "cli/json.hpp"
 #include "cli/wait_options.hpp"
 
@@ -16,20 +21,33 @@ class Get final : public Command {
     definition.positionals("KEY", keys_, "The keys; their values are printed one after another",
                            true);
     definition.flag("--json", json_, "One JSON object a key and line");
+    jobs_.define(definition);
     define_timeout(definition);
     definition.footer(
         "Exit status 1 when a key has no fresh value and no configured source. Reads take no\n"
         "lock. Where [entries.KEY] has a source, a miss runs it, as run does, and a stale value\n"
-        "is served at once and made anew behind that.");
+        "is served at once and made anew behind that. Several that miss are made side by side,\n"
+        "and all printed in the order of the keys.");
   }
 
   Result<int> execute(Session& session) override {
     CACHECTL_ASSIGN(const Cache* cache, session.cache());
-    int status = kDone;
+    std::vector<Key> keys;
     for (const auto& bytes : keys_) {
-      CACHECTL_ASSIGN(const Key key, Key::from(bytes));
-      CACHECTL_ASSIGN(const int got, get(session, *cache, key));
-      if (got != kDone) status = got;
+      CACHECTL_ASSIGN(Key key, Key::from(bytes));
+      keys.push_back(std::move(key));
+    }
+    CACHECTL_ASSIGN(const std::size_t most, jobs_.most());
+    int status = kDone;
+    for (std::size_t at = 0; at < keys.size(); at += kAtOnce) {
+      const auto part = std::span(keys).subspan(at, std::min(kAtOnce, keys.size() - at));
+      if (part.size() > 1) {
+        CACHECTL_ASSIGN(made_, get_ahead(session, *cache, part, most, !json_));
+      }
+      for (const auto& key : part) {
+        CACHECTL_ASSIGN(const int got, get(session, *cache, key));
+        if (got != kDone) status = got;
+      }
     }
     // Behind the answers: nobody is to wait for a refresh.
     for (const auto& [key, asked, result] : answered_) {
@@ -40,7 +58,13 @@ class Get final : public Command {
   }
 
  private:
+  /// Each may have an open file.
+  static constexpr std::size_t kAtOnce = 256;
+
   Result<int> get(Session& session, const Cache& cache, const Key& key) {
+    if (const auto made = made_.find(key.bytes()); made != made_.end()) {
+      return print_made(session, cache, key, made->second);
+    }
     CACHECTL_ASSIGN(auto configured, find_configured(session, key));
     if (configured && !configured->source.makes_tree) {
       const refresh::Sink sink{json_ ? -1 : STDOUT_FILENO, STDERR_FILENO};
@@ -65,6 +89,18 @@ class Get final : public Command {
     return entry ? kDone : kNo;
   }
 
+  Result<int> print_made(Session& session, const Cache& cache, const Key& key,
+                         const MadeAhead& made) const {
+    if (!json_) {
+      CACHECTL_TRY(made.write_to(STDOUT_FILENO, "standard output"));
+      return made.status;
+    }
+    CACHECTL_ASSIGN(auto stored, cache.inspect(key));
+    if (made.status != kDone || !made.is_stored) stored.entry.reset();
+    CACHECTL_TRY(print_json(session, cache, key, stored.entry));
+    return made.status;
+  }
+
   static Result<void> print_json(Session& session, const Cache& cache, const Key& key,
                                  const std::optional<store::Entry>& entry) {
     Json object;
@@ -86,6 +122,8 @@ class Get final : public Command {
 
   std::vector<std::string> keys_;
   std::vector<Answered> answered_;
+  std::map<std::string, MadeAhead> made_;
+  JobsOption jobs_;
   bool json_ = false;
 };
 

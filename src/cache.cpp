@@ -185,6 +185,14 @@ Result<std::optional<store::Tree>> Cache::tree(const Key& key) const {
   return std::optional<store::Tree>();
 }
 
+Result<lock::StagedFile> Cache::scratch() const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  CACHECTL_ASSIGN(const auto staging, root->writable(store::Root::kStaging));
+  CACHECTL_ASSIGN(auto file, lock::StagedFile::create(staging, root->file_mode()));
+  CACHECTL_TRY(file.make_anonymous());
+  return file;
+}
+
 Result<pool::Pool> Cache::pool(const Key& key, pool::Options options) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
   return pool::Pool::open(*root, key.hash(), std::move(options));

@@ -176,6 +176,10 @@ class Cache {
   [[nodiscard]] Result<std::optional<lease::Lease>> find_lease(const lease::Id& id) const;
   [[nodiscard]] Result<std::vector<lease::Lease>> leases() const;
 
+  /// An empty file without a name on the file system of the cache, for what is too large to
+  /// be held in memory. Makes the cache.
+  [[nodiscard]] Result<lock::StagedFile> scratch() const;
+
   /// Calls `row` for each record, in no order; damaged ones are told to `warn`.
   [[nodiscard]] Result<void> list(const std::function<void(const Listed&)>& row) const;
 

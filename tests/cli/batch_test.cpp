@@ -1,4 +1,4 @@
-// Several keys at once: refresh and warm.
+// Several keys at once: refresh, warm, get and set --batch.
 #include <signal.h>
 
 #include <algorithm>
@@ -281,6 +281,64 @@ TEST_CASE("warm: is no use of a value") {
     static_cast<void>(sandbox.run({"warm", "k1"}));
     return lines_of(content_of(sandbox.file("runs"))).size() == 2;
   }));
+}
+
+TEST_CASE("get: values that miss are made side by side and printed whole, in order") {
+  const Sandbox sandbox;
+  configure_source(sandbox, meet(3) +
+                                "case $CACHECTL_KEY in k3) sleep 0.3;; k1) sleep 0.1;; esac\n"
+                                "echo $CACHECTL_KEY; seq 30000; echo note >&2\n");
+  REQUIRE(sandbox.run({"set", "plain", "value\n"}).status == 0);
+  const auto whole = run(sandbox.shell("for k in k3 k1 plain k2 k1; do case $k in plain) echo "
+                                       "value;; *) echo $k; seq 30000;; esac; done"))
+                         .output;
+  const auto outcome = sandbox.run({"get", "k3", "k1", "plain", "k2", "k1"});
+  CHECK(outcome.status == 0);
+  CHECK(outcome.output == whole);
+  CHECK(outcome.errors == "note\nnote\nnote\n");
+  CHECK(sandbox.staged().empty());
+  // Hits, and a miss among them.
+  CHECK(sandbox.run({"get", "k3", "k1", "missing", "plain", "k2", "k1"}).status == 1);
+  fs::remove_all(sandbox.root());
+  fs::remove_all(sandbox.file("here"));
+  const auto objects = objects_of(sandbox.run({"get", "--json", "k2", "k3", "k1"}).output);
+  REQUIRE(objects.size() == 3);
+  CHECK(objects[1]["key"] == "k3");
+  CHECK(objects[1]["hit"] == true);
+  CHECK(objects[1]["value"].get<std::string>().starts_with("k3\n1\n2\n"));
+}
+
+TEST_CASE("get: of several sources one may fail, and its output is what it said") {
+  const Sandbox sandbox;
+  configure_source(sandbox,
+                   "echo of $CACHECTL_KEY; case $CACHECTL_KEY in k1) exit 3;; "
+                   "k2) sleep 0.2; kill -9 $PPID; sleep 5;; esac\n");
+  const auto outcome = sandbox.run({"get", "k1", "k3", "k4"});
+  CHECK(outcome.status == 3);
+  CHECK(outcome.output == "of k1\nof k3\nof k4\n");
+  const auto killed = sandbox.run({"get", "k2", "k5"});
+  CHECK(killed.status == 137);
+  CHECK(killed.output == "of k5\n");
+  CHECK(is_one_message(killed.errors));
+  const auto objects = objects_of(sandbox.run({"get", "--json", "k1", "k6", "k7"}).output);
+  REQUIRE(objects.size() == 3);
+  CHECK(objects[0]["hit"] == false);
+  CHECK(objects[1]["value"] == "of k6\n");
+}
+
+TEST_CASE("get: Ctrl-C while several are made prints nothing and leaves nothing") {
+  const Sandbox sandbox;
+  configure_source(sandbox, "echo half; echo $$ >> ../started; exec sleep 60\n");
+  Running get(sandbox.cachectl({"get", "k1", "k2"}));
+  REQUIRE(wait_until([&] {
+    const auto file = sandbox.file("started");
+    return fs::exists(file) && lines_of(content_of(file)).size() == 2;
+  }));
+  ::kill(-get.pid(), SIGINT);
+  const auto outcome = get.wait();
+  CHECK(outcome.status == 130);
+  CHECK(outcome.output.empty());
+  CHECK(sandbox.staged().empty());
 }
 
 }  // namespace cachectl::test
