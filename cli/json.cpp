@@ -6,9 +6,10 @@ namespace cachectl::cli {
 
 namespace {
 
+constexpr std::string_view kDigits =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 std::string base64(std::string_view bytes) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string text;
   text.reserve((bytes.size() + 2) / 3 * 4);
   for (std::size_t at = 0; at < bytes.size(); at += 3) {
@@ -24,6 +25,27 @@ std::string base64(std::string_view bytes) {
   return text;
 }
 
+/// nullopt: it is no base64, or not padded as it has to be.
+std::optional<std::string> from_base64(std::string_view text) {
+  if (text.size() % 4 != 0) return std::nullopt;
+  const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+  text.remove_suffix(padding);
+  std::string bytes;
+  bytes.reserve(text.size() / 4 * 3 + 2);
+  std::uint32_t bits = 0;
+  unsigned known = 0;
+  for (const char digit : text) {
+    const auto value = kDigits.find(digit);
+    if (value == std::string_view::npos) return std::nullopt;
+    bits = bits << 6U | static_cast<std::uint32_t>(value);
+    known += 6;
+    if (known < 8) continue;
+    known -= 8;
+    bytes += static_cast<char>(bits >> known & 0xFFU);
+  }
+  return bytes;
+}
+
 double seconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double>(duration).count();
 }
@@ -35,6 +57,34 @@ void put_bytes(Json& object, const std::string& name, std::string_view bytes) {
     object[name] = std::string(bytes);
   } else {
     object[name + "_base64"] = base64(bytes);
+  }
+}
+
+Result<std::optional<std::string>> take_bytes(const Json& object, const std::string& name) {
+  const auto encoded = name + "_base64";
+  const auto text = object.find(name);
+  const auto base64 = object.find(encoded);
+  if (text == object.end() && base64 == object.end()) return std::optional<std::string>();
+  if (text != object.end() && base64 != object.end()) {
+    return fail(Errc::usage, "both " + name + " and " + encoded + " were given");
+  }
+  const auto& given = text != object.end() ? *text : *base64;
+  const auto& field = text != object.end() ? name : encoded;
+  if (!given.is_string()) return fail(Errc::usage, field + " is no string");
+  auto bytes = given.get<std::string>();
+  if (text != object.end()) return std::optional(std::move(bytes));
+  auto decoded = from_base64(bytes);
+  if (!decoded) return fail(Errc::usage, field + " is no base64");
+  return decoded;
+}
+
+Result<Json> parse_object(std::string_view text) {
+  try {
+    auto object = Json::parse(text);
+    if (object.is_object()) return object;
+    return fail(Errc::usage, "no JSON object");
+  } catch (const Json::parse_error& problem) {
+    return fail(Errc::usage, "no JSON, at byte " + std::to_string(problem.byte));
   }
 }
 

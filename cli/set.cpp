@@ -1,10 +1,11 @@
-// cachectl set KEY [VALUE] [--file FILE | --dir PATH] [--ttl D] [--if-absent]
+// cachectl set KEY [VALUE] [--file FILE | --dir PATH] [--ttl D] [--if-absent], or set --batch
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/command.hpp"
 #include "cli/configured.hpp"
+#include "cli/set_batch.hpp"
 #include "cli/wait_options.hpp"
 #include "lock/retry.hpp"
 
@@ -16,16 +17,24 @@ class Set final : public Command {
  public:
   void define(Definition& definition) override {
     definition_ = &definition;
-    definition.positional("KEY", key_, "The key", true);
+    definition.positional("KEY", key_, "The key", false);
     definition.positional("VALUE", value_, "The value; without it, standard input", false);
     definition.option("--file", file_, "FILE", "Read the value from a file");
     definition.option("--dir", tree_, "PATH", "The value is a copy of this directory or file");
+    definition.flag("--batch", batch_, "Keys and values are JSON lines of standard input");
     definition.setting("--ttl", "set.ttl", "D", "Expire after this long: 30s, 1h30m, never");
     definition.flag("--if-absent", if_absent_, "Keep a fresh value that is there (exit status 1)");
     define_timeout(definition);
     lease_.define(definition);
     define_durability(definition);
-    definition.footer("When it returns 0, the value survives a power loss (--durability full).");
+    definition.footer(
+        "When it returns 0, the value survives a power loss (--durability full).\n"
+        "With --batch each line is an object {\"key\": \"...\", \"value\": \"...\"}, and maybe\n"
+        "\"ttl\": \"1h\"; bytes that are no UTF-8 stand in key_base64 and value_base64, as get "
+        "--json\n"
+        "writes them. Each is published on its own. One that is wrong is said with its number,\n"
+        "and the rest goes on; the exit status is that of the last that failed. A fresh value\n"
+        "that --if-absent keeps is no failure then.");
   }
 
   Result<int> execute(Session& session) override {
@@ -35,7 +44,10 @@ class Set final : public Command {
       return fail(Errc::usage, "more than one of VALUE, --file and --dir was given",
                   "give one of them");
     }
-    CACHECTL_ASSIGN(const Key key, Key::from(key_));
+    if (batch_ && (sources > 0 || definition_->was_given("KEY"))) {
+      return fail(Errc::usage, "--batch takes keys and values from standard input only");
+    }
+    if (!batch_ && !definition_->was_given("KEY")) return fail(Errc::usage, "KEY is required");
     CACHECTL_ASSIGN(const auto* settings, session.settings());
     SetPolicy policy;
     policy.ttl = settings->set_ttl;
@@ -45,6 +57,8 @@ class Set final : public Command {
     policy.durability = Session::durability(*settings);
     CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
 
+    if (batch_) return set_batch(session, *cache, policy, settings->timeout);
+    CACHECTL_ASSIGN(const Key key, Key::from(key_));
     Result<std::optional<store::Generation>> published;
     if (!tree_.empty()) {
       published = cache->set_tree(key, tree_, policy);
@@ -77,6 +91,7 @@ class Set final : public Command {
   std::string file_;
   std::string tree_;
   bool if_absent_ = false;
+  bool batch_ = false;
   LeaseOption lease_;
 };
 

@@ -341,4 +341,71 @@ TEST_CASE("get: Ctrl-C while several are made prints nothing and leaves nothing"
   CHECK(sandbox.staged().empty());
 }
 
+TEST_CASE("set --batch: takes what get --json prints") {
+  const Sandbox sandbox;
+  const auto outcome = run(sandbox.shell(
+      "for size in 0 1 2 3 4 5000; do head -c $size /dev/urandom > v$size\n"
+      "  $cachectl set k$size --file v$size; done\n"
+      "$cachectl set \"$(printf 'new\\nline \\377')\" 'a \"quoted\" text'\n"
+      "$cachectl get --json k0 k1 k2 k3 k4 k5000 \"$(printf 'new\\nline \\377')\" > all\n"
+      "export CACHECTL_ROOT=$PWD/other; $cachectl set --batch < all; echo $?\n"
+      "for size in 0 1 2 3 4 5000; do $cachectl get k$size | cmp - v$size || echo differs; done\n"
+      "$cachectl get \"$(printf 'new\\nline \\377')\"\n"));
+  CHECK(outcome.errors == "cachectl: set: set 7\n");
+  CHECK(outcome.output == "0\na \"quoted\" text");
+}
+
+TEST_CASE("set --batch: a line that is wrong is said with its number, and the rest goes on") {
+  const Sandbox sandbox;
+  auto program = sandbox.cachectl({"set", "--batch", "--ttl", "1h"});
+  program.input = R"({"key": "a", "value": "1"}
+
+{"key": "b", "value": "2", "ttl": "never"}
+{"key": "b"
+["b", "3"]
+{"key": "b", "value": 3}
+{"key": "b", "value": "3", "tll": "1h"}
+{"key": "b", "value": "3", "ttl": "soon"}
+{"key": "b", "value_base64": "AAA"}
+{"key": "b", "value_base64": "A=AA"}
+{"key": "b", "value": "3", "value_base64": "AAAA"}
+{"value": "3"}
+{"key": "b"}
+{"key": "", "value": "3"}
+{"key": "c", "value_base64": "AP8="})";
+  const auto outcome = test::run(program);
+  CHECK(outcome.status == 2);
+  const auto said = lines_of(outcome.errors);
+  REQUIRE(said.size() == 12);
+  for (std::size_t index = 0; index < 11; ++index) {
+    INFO(said[index]);
+    CHECK(said[index].starts_with("cachectl: set: line " + std::to_string(index + 4) + ": "));
+  }
+  CHECK(said[3].find("did you mean 'ttl'") != std::string::npos);
+  CHECK(said[11] == "cachectl: set: set 3, failed 11");
+  CHECK(sandbox.run({"get", "a", "b", "c"}).output == std::string("12\0\xff", 4));
+  CHECK(json::parse(sandbox.run({"show", "--json", "b"}).output)["expires"].is_null());
+  CHECK_FALSE(json::parse(sandbox.run({"show", "--json", "a"}).output)["expires"].is_null());
+
+  program = sandbox.cachectl({"set", "--batch", "--if-absent"});
+  program.input = "{\"key\": \"a\", \"value\": \"new\"}\n{\"key\": \"d\", \"value\": \"4\"}\n";
+  const auto kept = test::run(program);
+  CHECK(kept.status == 0);
+  CHECK(kept.errors == "cachectl: set: set 1, kept 1\n");
+  CHECK(sandbox.run({"get", "a", "d"}).output == "14");
+  CHECK(sandbox.run({"set", "--batch", "k"}).status == 2);
+  CHECK(sandbox.run({"set", "--batch", "--file", "f"}).status == 2);
+}
+
+TEST_CASE("set --batch: a line that is too long takes no memory") {
+  const Sandbox sandbox;
+  const auto outcome = run(sandbox.shell(
+      "{ printf '{\"key\": \"a\", \"value\": \"'; head -c 300000000 /dev/zero | tr '\\0' x; "
+      "echo '\"}'; echo '{\"key\": \"b\", \"value\": \"2\"}'; } | $cachectl set --batch; echo $?"));
+  CHECK(outcome.output == "2\n");
+  CHECK(outcome.errors.find("line 1: longer than 64 MiB") != std::string::npos);
+  if (!is_sanitized()) CHECK(outcome.peak_kib < 250 * 1024);
+  CHECK(sandbox.run({"get", "b"}).output == "2");
+}
+
 }  // namespace cachectl::test
