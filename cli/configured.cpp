@@ -26,9 +26,14 @@ refresh::RunPolicy policy_of(const config::EntrySettings& entry, const config::S
   failure.retry_delay = entry.retry_delay;
   failure.breaker_failures = entry.breaker_failures;
   failure.breaker_cool_down = entry.breaker_cool_down;
-  policy.deadline = lock::Deadline::after(entry.timeout.value_or(settings.timeout));
+  // What the command line says counts for all keys.
+  const auto by_flag = [&](std::string_view option) {
+    return settings.origin_of(*config::find_option(option)).layer == config::Layer::flag;
+  };
+  const bool own_timeout = entry.timeout && !by_flag("timeout");
+  policy.deadline = lock::Deadline::after(own_timeout ? *entry.timeout : settings.timeout);
   policy.durability = Session::durability(settings);
-  if (entry.durable) {
+  if (entry.durable && !by_flag("durability")) {
     policy.durability = *entry.durable ? lock::Durability::full : lock::Durability::none;
   }
   policy.retention = retention(settings);

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "lock/process.hpp"
 #include "tests/cli/support.hpp"
@@ -79,6 +80,17 @@ TEST_CASE("get: a source that fails is told by its status and its words") {
   CHECK(test.get() == "9 [] [why\n]");
   test.source_does("exit 0");
   CHECK(test.get() == "0 [] []");
+}
+
+TEST_CASE("get: the timeout of an entry gives way to that of the command line") {
+  const Configured test("timeout = \"50ms\"\nttl = \"1ms\"\n");
+  Running holder(test.sandbox().cachectl({"lock", "--key", "key", "--", "sleep", "1000"}));
+  REQUIRE(wait_until([&] { return test.sandbox().run({"get", "key"}).status == 124; }));
+  Running asker(test.sandbox().cachectl({"get", "--timeout", "1m", "key"}));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  CHECK_FALSE(asker.has_ended());
+  holder.send(SIGTERM);
+  CHECK(Configured::text_of(asker.wait()) == "0 [one\n] []");
 }
 
 TEST_CASE("get: a pattern gives keys a source") {
