@@ -11,10 +11,10 @@ namespace cachectl::lock {
 
 namespace {
 
-sigset_t trapped_signals() {
+sigset_t trapped(std::initializer_list<int> signals) {
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2}) {
+  for (const int signal : signals) {
     // A blocked signal is queued even if it is ignored: do not block that one.
     struct sigaction action {};
     ::sigaction(signal, nullptr, &action);
@@ -26,7 +26,11 @@ sigset_t trapped_signals() {
 }  // namespace
 
 Result<SignalTrap> SignalTrap::create() {
-  const sigset_t set = trapped_signals();
+  return create({SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2});
+}
+
+Result<SignalTrap> SignalTrap::create(std::initializer_list<int> signals) {
+  const sigset_t set = trapped(signals);
   sigset_t previous;
   ::pthread_sigmask(SIG_BLOCK, &set, &previous);
   Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));

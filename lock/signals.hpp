@@ -10,6 +10,7 @@
 
 #include <signal.h>
 
+#include <initializer_list>
 #include <optional>
 
 #include "lock/fd.hpp"
@@ -27,6 +28,8 @@ class SignalTrap {
  public:
   /// Traps HUP, INT, QUIT, TERM, USR1 and USR2.
   [[nodiscard]] static Result<SignalTrap> create();
+  /// Traps these instead.
+  [[nodiscard]] static Result<SignalTrap> create(std::initializer_list<int> signals);
   SignalTrap(SignalTrap&& other) noexcept;
   SignalTrap& operator=(SignalTrap&&) = delete;
   ~SignalTrap();
