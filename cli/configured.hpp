@@ -43,4 +43,7 @@ struct TreeOrStatus {
 
 [[nodiscard]] store::Retention retention(const config::Settings& settings);
 
+/// What `cachectl gc` does, by the limits of the settings.
+[[nodiscard]] Result<store::GcReport> collect_garbage(Session& session, store::DryRun dry_run);
+
 }  // namespace cachectl::cli

@@ -25,20 +25,8 @@ class Gc final : public Command {
   }
 
   Result<int> execute(Session& session) override {
-    CACHECTL_ASSIGN(const auto* settings, session.settings());
-    CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
-    store::GcPolicy policy;
-    policy.max_size = settings->gc_max_size;
-    policy.max_entries = settings->gc_max_entries;
-    policy.deadline = lock::Deadline::after(settings->gc_time_limit);
-    policy.retention = retention(*settings);
-    policy.dry_run = dry_run_ ? store::DryRun::yes : store::DryRun::no;
-    Cache::IdleReplicas idle;
-    for (const auto& section : settings->entries) {
-      CACHECTL_ASSIGN(const Key named, Key::from(section.first));
-      idle[named.hash().hex()] = static_cast<unsigned>(settings->entry(section.first)->pool_size);
-    }
-    CACHECTL_ASSIGN(const auto report, cache->collect(policy, idle));
+    CACHECTL_ASSIGN(const auto report,
+                    collect_garbage(session, dry_run_ ? store::DryRun::yes : store::DryRun::no));
     CACHECTL_TRY(session.print(json_ ? as_json(report) : as_text(report)));
     int status = kDone;
     for (const auto& problem : report.problems) {
@@ -103,6 +91,23 @@ class Gc final : public Command {
 };
 
 }  // namespace
+
+Result<store::GcReport> collect_garbage(Session& session, store::DryRun dry_run) {
+  CACHECTL_ASSIGN(const auto* settings, session.settings());
+  CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
+  store::GcPolicy policy;
+  policy.max_size = settings->gc_max_size;
+  policy.max_entries = settings->gc_max_entries;
+  policy.deadline = lock::Deadline::after(settings->gc_time_limit);
+  policy.retention = retention(*settings);
+  policy.dry_run = dry_run;
+  Cache::IdleReplicas idle;
+  for (const auto& section : settings->entries) {
+    CACHECTL_ASSIGN(const Key named, Key::from(section.first));
+    idle[named.hash().hex()] = static_cast<unsigned>(settings->entry(section.first)->pool_size);
+  }
+  return cache->collect(policy, idle);
+}
 
 std::unique_ptr<Command> make_gc() { return std::make_unique<Gc>(); }
 
