@@ -37,6 +37,10 @@ constexpr std::array<Option, option_count> table{{
      "`gc` evicts the least recently used entries until there are no more than these"},
     {"gc.time-limit", Type::duration, "never", "CACHECTL_GC_TIME_LIMIT", "",
      &Settings::gc_time_limit, "`gc` stops after this long and leaves the rest to the next one"},
+    {"daemon.jobs", Type::integer, "4", "CACHECTL_DAEMON_JOBS", "", &Settings::daemon_jobs,
+     "how many sources `daemon` runs at a time"},
+    {"daemon.gc-interval", Type::duration, "1h", "CACHECTL_DAEMON_GC_INTERVAL", "",
+     &Settings::daemon_gc_interval, "how often `daemon` does what `gc` does"},
 }};
 
 }  // namespace

@@ -56,6 +56,8 @@ struct Settings {
   std::uint64_t gc_max_size = 0;
   std::uint64_t gc_max_entries = 0;
   std::chrono::nanoseconds gc_time_limit{};
+  std::uint64_t daemon_jobs = 0;
+  std::chrono::nanoseconds daemon_gc_interval{};
 
   Entries entries;  ///< what the files say about single keys and patterns, section by section
   std::map<std::string, std::chrono::nanoseconds, std::less<>> strategies;  ///< TTLs by name
