@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Includes point down only: lock <- src (base <- config <- tree <- store <- refresh, lease, pool <- cache) <- cli.
+# Includes point down only: lock <- src (base <- config <- tree <- store <- refresh, lease, pool, daemon <- cache) <- cli.
 #
 # usage: tests/layering.sh [ROOT]        checks the tree; default: the one this script is in
 #        tests/layering.sh --self-test   checks that broken trees are found out
@@ -26,7 +26,7 @@ check() {
       if (path ~ /^src\/config\//) return 3
       if (path ~ /^src\/tree\//) return 4
       if (path ~ /^src\/store\//) return 5
-      if (path ~ /^src\/(refresh|lease|pool)\//) return 6
+      if (path ~ /^src\/(refresh|lease|pool|daemon)\//) return 6
       if (path ~ /^src\/cache\.[ch]pp$/) return 7
       if (path ~ /^cli\//) return 8
       if (path ~ /^(tests|scripts)\//) return 9
@@ -62,7 +62,7 @@ check() {
 expect_violation() {
   local tree output
   tree=$(mktemp -d)
-  mkdir -p "$tree"/{lock,cli} "$tree"/src/{config,tree,store,refresh,lease}
+  mkdir -p "$tree"/{lock,cli} "$tree"/src/{config,tree,store,refresh,lease,daemon}
   echo '#include <vector>' >"$tree/lock/fd.hpp"
   echo '#include "lock/fd.hpp"' >"$tree/src/key.hpp"
   echo '#include "src/key.hpp"' >"$tree/src/config/table.hpp"
@@ -94,6 +94,7 @@ self_test() {
   expect_violation src/store/x.cpp '#include "src/refresh/run.hpp"' 'higher layer' || failed=1
   expect_violation src/refresh/x.cpp '#  include "src/cache.hpp"' 'higher layer' || failed=1
   expect_violation src/lease/x.cpp '#include "src/cache.hpp"' 'higher layer' || failed=1
+  expect_violation src/daemon/x.cpp '#include "src/cache.hpp"' 'higher layer' || failed=1
   expect_violation src/cache.cpp '#include "cli/main.hpp"' 'higher layer' || failed=1
   expect_violation src/cache.cpp '#include <CLI/CLI.hpp>' 'CLI11' || failed=1
   expect_violation lock/x.cpp '#include <src/key.hpp>' 'angle brackets' || failed=1
