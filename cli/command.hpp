@@ -33,6 +33,7 @@ struct CommandEntry {
 
 std::unique_ptr<Command> make_acquire();
 std::unique_ptr<Command> make_config();
+std::unique_ptr<Command> make_daemon();
 std::unique_ptr<Command> make_delete();
 std::unique_ptr<Command> make_gc();
 std::unique_ptr<Command> make_get();

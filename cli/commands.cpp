@@ -23,6 +23,7 @@ constexpr auto kCommands = std::to_array<CommandEntry>({
     {"release", "Give back what acquire took", make_release},
     {"lease", "List, show or renew what acquire took", make_lease},
     {"gc", "Remove what has expired or was left behind", make_gc},
+    {"daemon", "Keep the values of warm entries fresh", make_daemon},
     {"config", "Show, check or make the configuration", make_config},
     {"version", "Print the version", make_version},
     {"help", "Show the help of a command", make_help},

@@ -84,6 +84,7 @@ void say(std::string_view prefix, const Error& what) {
 }  // namespace
 
 void Session::warn(const Error& what) {
+  if (listener_) return listener_(what);
   if (!options_.quiet && warned_.insert(what.describe()).second) say("cachectl: warning: ", what);
 }
 

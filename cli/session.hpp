@@ -4,6 +4,7 @@
 // standard error, one line a message: "cachectl: what: why (what to do)".
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -29,6 +30,11 @@ class Session {
   Session(GlobalOptions options, std::vector<config::Override> overrides)
       : options_(std::move(options)), overrides_(std::move(overrides)) {}
 
+  /// The same call, with nothing loaded or opened yet.
+  [[nodiscard]] std::unique_ptr<Session> anew() const {
+    return std::make_unique<Session>(options_, overrides_);
+  }
+
   /// Loaded once, when first asked for.
   [[nodiscard]] Result<const config::Settings*> settings();
   [[nodiscard]] config::Flags flags() const;
@@ -45,6 +51,8 @@ class Session {
 
   /// A warning, unless --quiet; each only once.
   void warn(const Error& what);
+  /// From now on warnings go there instead.
+  void tell_warnings_to(refresh::Warn listener) { listener_ = std::move(listener); }
 
   /// What a person at a terminal may want to know, unless --quiet.
   void tell(const std::string& what) const;
@@ -61,6 +69,7 @@ class Session {
   std::optional<config::Settings> settings_;
   std::optional<Cache> cache_;
   std::string lease_;
+  refresh::Warn listener_;
   std::set<std::string> warned_;
 };
 
