@@ -59,8 +59,8 @@ TEST_CASE("daemon: SIGTERM and SIGINT end its sources, which roll back, and it e
 
 TEST_CASE("daemon: ends within 5 seconds though a source ignores that it is asked to") {
   const Sandbox sandbox;
-  Service service(sandbox,
-                  warm_entry("k", endless(sandbox, "pid", "trap '' TERM; "), "ttl = '1h'"));
+  Service service(sandbox, warm_entry("k", endless(sandbox, "pid", "trap '' TERM; sleep 300 & "),
+                                      "ttl = '1h'"));
   const auto source = source_in(sandbox, "pid");
   Outcome ended;
   const auto took = time_of([&] { ended = service.stop(); });
