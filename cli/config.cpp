@@ -11,6 +11,7 @@
 #include "cli/command.hpp"
 #include "cli/json.hpp"
 #include "lock/retry.hpp"
+#include "src/config/duration.hpp"
 #include "src/config/files.hpp"
 #include "src/config/nearest.hpp"
 #include "src/config/reference.hpp"
@@ -57,6 +58,15 @@ class Config final : public Command {
         object[key] = {{"value", value}, {"origin", origin.describe()}};
       } else if (origin_) {
         text += fmt::format("{:<16} {:<24} {}\n", key, value, origin.describe());
+      } else {
+        text += fmt::format("{:<16} {}\n", key, value);
+      }
+    }
+    for (const auto& [name, ttl] : settings->strategies) {
+      const auto key = "strategies." + escaped(name);
+      const auto value = config::exact_duration(ttl);
+      if (json_) {
+        object[key] = {{"value", value}};
       } else {
         text += fmt::format("{:<16} {}\n", key, value);
       }

@@ -30,23 +30,42 @@ class Show final : public Command {
     const auto tree =
         cache->path() + "/" + store::tree_path(key.hash(), found.entry->header().tree_generation);
     const auto now = cache->clock().now();
-    const auto text = json_ ? as_json(key, *found.entry, bool(verified), file, tree, now)
-                            : as_text(key, *found.entry, bool(verified), file, tree, now);
+    CACHECTL_ASSIGN(const auto failure, cache->last_failure(key));
+    auto text = json_ ? as_json(key, *found.entry, bool(verified), file, tree, now, failure)
+                      : as_text(key, *found.entry, bool(verified), file, tree, now);
+    if (failure && !json_) {
+      const auto& header = failure->header();
+      const auto age = std::max(now - header.created, std::chrono::nanoseconds(0));
+      text += fmt::format("{:<14}{} in a row, the last with status {}, {} ago\n", "failures",
+                          header.failures, header.exit_status, config::format_duration(age));
+    }
     CACHECTL_TRY(session.print(text));
     return kDone;
   }
 
  private:
   static std::string as_json(const Key& key, const store::Entry& entry, bool intact,
-                             const std::string& file, const std::string& tree, WallTime now) {
+                             const std::string& file, const std::string& tree, WallTime now,
+                             const std::optional<store::Entry>& failure) {
     Json object;
     put_bytes(object, "key", key.bytes());
     object["intact"] = intact;
     put_header(object, entry.header(), now);
     object["last_used"] = iso_time(entry.last_used());
     object["file"] = file;
+    object["failures"] = failure ? failure->header().failures : 0;
+    if (failure) {
+      object["last_failure"] = {{"status", failure->header().exit_status},
+                                {"at", iso_time(failure->header().created)}};
+    }
     if (entry.header().kind == store::Kind::tree) object["path"] = tree;
     return one_line(object) + "\n";
+  }
+
+  /// By the windows that it was stored with.
+  static bool is_stale(const store::RecordHeader& header, WallTime now) {
+    return !store::is_from_future(header, now) &&
+           now < later(header.expires, header.stale_while_revalidate);
   }
 
   static std::string as_text(const Key& key, const store::Entry& entry, bool intact,
@@ -68,10 +87,19 @@ class Show final : public Command {
     line("key", key.printable());
     line("state", !intact                        ? "damaged: counts as a miss"
                   : store::is_fresh(header, now) ? "fresh"
+                  : is_stale(header, now)        ? "stale"
                                                  : "expired");
     line("generation", std::to_string(header.generation));
     line("created", iso_time(header.created) + " (" + age + " ago)");
     line("expires", expires);
+    const auto window = [&](std::string_view name, std::chrono::nanoseconds length) {
+      if (length.count() == 0) return;
+      line(name, length == config::never
+                     ? "for ever"
+                     : "for " + config::format_duration(length) + " after that");
+    };
+    window("served stale", header.stale_while_revalidate);
+    window("if error", header.stale_if_error);
     line("last used", iso_time(entry.last_used()));
     line("kind", header.kind == store::Kind::tree ? "tree" : "bytes");
     if (header.kind == store::Kind::tree) {

@@ -125,6 +125,17 @@ Result<store::Lookup> Cache::inspect(const Key& key) const {
   return store::find(*root, key, store::Want::look);
 }
 
+Result<std::optional<store::Entry>> Cache::last_failure(const Key& key) const {
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return std::optional<store::Entry>();
+  CACHECTL_ASSIGN(auto attempt, store::find_attempt(*root, key, store::Want::look));
+  if (!attempt.entry || attempt.entry->header().failures == 0) return std::optional<store::Entry>();
+  CACHECTL_ASSIGN(const auto value, store::find(*root, key, store::Want::header));
+  const bool is_newer =
+      !value.entry || value.entry->header().generation < attempt.entry->header().generation;
+  return is_newer ? std::move(attempt.entry) : std::optional<store::Entry>();
+}
+
 Result<std::optional<store::Generation>> Cache::set(const Key& key, lock::Bytes value,
                                                     const SetPolicy& policy) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());

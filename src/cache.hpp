@@ -79,6 +79,10 @@ class Cache {
   /// Whatever is stored under a key, fresh or not, not verified. Does not count as use.
   [[nodiscard]] Result<store::Lookup> inspect(const Key& key) const;
 
+  /// The last attempt to make the value, if it failed and no value was stored since. Not
+  /// verified.
+  [[nodiscard]] Result<std::optional<store::Entry>> last_failure(const Key& key) const;
+
   /// Publishes a value; nullopt: `if_absent`, and a fresh one was there. The second form
   /// reads the value from a descriptor to its end, with little memory, before it takes
   /// the lock: a slow producer keeps nobody waiting.

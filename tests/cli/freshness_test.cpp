@@ -93,6 +93,24 @@ TEST_CASE("get: the timeout of an entry gives way to that of the command line") 
   CHECK(Configured::text_of(asker.wait()) == "0 [one\n] []");
 }
 
+TEST_CASE("show: tells what is stale, and how often the source has failed since") {
+  const Configured test("ttl = \"1ms\"\nstale-if-error = \"1h\"\nbreaker = { failures = 9 }\n");
+  const auto shown = [&] { return test.sandbox().run({"show", "key"}).output; };
+  CHECK(test.get() == "0 [one\n] []");
+  CHECK(shown().find("\nstate         expired\n") != std::string::npos);
+  CHECK(shown().find("\nif error      for 1h after that\n") != std::string::npos);
+  CHECK(shown().find("failures") == std::string::npos);
+  test.source_does("exit 9");
+  for (int time = 0; time < 2; ++time) CHECK(test.sandbox().run({"get", "key"}).status == 0);
+  CHECK(shown().find("\nfailures      2 in a row, the last with status 9, ") != std::string::npos);
+  test.source_does("echo two");
+  CHECK(test.get() == "0 [two\n] []");
+  CHECK(shown().find("failures") == std::string::npos);
+  CHECK(test.sandbox().run({"set", "k", "v", "--ttl", "1ms"}).status == 0);
+  CHECK(test.sandbox().run({"show", "k"}).output.find("state         expired") !=
+        std::string::npos);
+}
+
 TEST_CASE("get: a pattern gives keys a source") {
   const Sandbox sandbox;
   write_file(sandbox.file("work/cachectl.toml"),
