@@ -1,5 +1,6 @@
 #include "cli/configured.hpp"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include "cli/exit_status.hpp"
@@ -49,7 +50,7 @@ Result<std::optional<Configured>> find_configured(Session& session, const Key& k
   auto& source = configured.source;
   source.argv = entry->command();
   for (const auto& [name, value] : entry->environment) {
-    source.environment.push_back(name + '=' + value);
+    source.environment.push_back(fmt::format("{}={}", name, value));
   }
   source.directory = entry->directory;
   source.makes_tree = entry->kind == config::EntryKind::tree;

@@ -162,7 +162,6 @@ std::string_view type_name(Type type) {
     case Type::size:
       return "size";
     case Type::integer:
-      return "number";
     case Type::real:
     case Type::part:
       return "number";
