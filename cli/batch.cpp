@@ -117,7 +117,7 @@ Result<std::vector<Batch::Asked>> Batch::look_up(Session& session,
       return fail(Errc::config, "no source is configured for '" + key.printable() + "'",
                   "add [entries." + key.printable() + "] with a source; see cachectl config path");
     }
-    const auto longest_wait = configured->entry.timeout.value_or(settings->timeout);
+    const auto longest_wait = cli::longest_wait(configured->entry, *settings);
     asked.push_back({std::move(key), std::move(*configured), longest_wait, {}});
   }
   return asked;

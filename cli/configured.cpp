@@ -1,12 +1,35 @@
 #include "cli/configured.hpp"
 
 #include <fmt/format.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/exit_status.hpp"
 #include "lock/signals.hpp"
 
 namespace cachectl::cli {
+
+namespace {
+
+/// What the command line says counts for all keys.
+bool is_flag(const config::Settings& settings, std::string_view option) {
+  return settings.origin_of(*config::find_option(option)).layer == config::Layer::flag;
+}
+
+/// Set for a source, so that one which asks for its own value is told, instead of running
+/// itself inside itself.
+bool is_own_source(const Key& key) {
+  const char* running = ::getenv("CACHECTL_KEY");
+  const char* lock = ::getenv("CACHECTL_LOCK");
+  return running != nullptr && lock != nullptr && *lock != '\0' && key.bytes() == running;
+}
+
+}  // namespace
+
+std::chrono::nanoseconds longest_wait(const config::EntrySettings& entry,
+                                      const config::Settings& settings) {
+  return entry.timeout && !is_flag(settings, "timeout") ? *entry.timeout : settings.timeout;
+}
 
 refresh::RunPolicy policy_of(const config::EntrySettings& entry, const config::Settings& settings) {
   refresh::RunPolicy policy;
@@ -27,14 +50,9 @@ refresh::RunPolicy policy_of(const config::EntrySettings& entry, const config::S
   failure.retry_delay = entry.retry_delay;
   failure.breaker_failures = entry.breaker_failures;
   failure.breaker_cool_down = entry.breaker_cool_down;
-  // What the command line says counts for all keys.
-  const auto by_flag = [&](std::string_view option) {
-    return settings.origin_of(*config::find_option(option)).layer == config::Layer::flag;
-  };
-  const bool own_timeout = entry.timeout && !by_flag("timeout");
-  policy.deadline = lock::Deadline::after(own_timeout ? *entry.timeout : settings.timeout);
+  policy.deadline = lock::Deadline::after(longest_wait(entry, settings));
   policy.durability = Session::durability(settings);
-  if (entry.durable && !by_flag("durability")) {
+  if (entry.durable && !is_flag(settings, "durability")) {
     policy.durability = *entry.durable ? lock::Durability::full : lock::Durability::none;
   }
   policy.retention = retention(settings);
@@ -46,6 +64,15 @@ Result<std::optional<Configured>> find_configured(Session& session, const Key& k
   CACHECTL_ASSIGN(const auto* settings, session.settings());
   auto entry = settings->entry(key.bytes());
   if (!entry || entry->source.empty()) return std::optional<Configured>();
+  if (config::is_pattern(key.bytes()) && settings->entries.contains(key.bytes())) {
+    return fail(Errc::usage, "'" + key.printable() + "' is a pattern of the configuration",
+                "name a key that it matches");
+  }
+  if (is_own_source(key)) {
+    return fail(Errc::usage,
+                "the source of '" + key.printable() + "' asks for '" + key.printable() + "' itself",
+                "$CACHECTL_PREVIOUS has the last value of a tree");
+  }
   Configured configured;
   auto& source = configured.source;
   source.argv = entry->command();

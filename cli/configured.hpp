@@ -21,6 +21,10 @@ struct Configured {
 [[nodiscard]] refresh::RunPolicy policy_of(const config::EntrySettings& entry,
                                            const config::Settings& settings);
 
+/// For the lock: as the command line says, else the entry, else in general.
+[[nodiscard]] std::chrono::nanoseconds longest_wait(const config::EntrySettings& entry,
+                                                    const config::Settings& settings);
+
 /// Starts the refresh that a run has said is due. Last of all, so that nobody waits for it;
 /// Child::ours where we end now.
 void refresh_if_due(Session& session, const Cache& cache, const Key& key,

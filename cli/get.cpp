@@ -31,12 +31,16 @@ class Get final : public Command {
   }
 
   Result<int> execute(Session& session) override {
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_ASSIGN(const auto* settings, session.settings());
     std::vector<Key> keys;
+    bool may_make = false;
     for (const auto& bytes : keys_) {
       CACHECTL_ASSIGN(Key key, Key::from(bytes));
+      if (!settings->entries.empty()) may_make = may_make || settings->entry(bytes).has_value();
       keys.push_back(std::move(key));
     }
+    // What only reads needs no lease, also where one is lost.
+    CACHECTL_ASSIGN(const Cache* cache, may_make ? session.cache_under(nullptr) : session.cache());
     CACHECTL_ASSIGN(const std::size_t most, jobs_.most());
     int status = kDone;
     for (std::size_t at = 0; at < keys.size(); at += kAtOnce) {
@@ -66,7 +70,12 @@ class Get final : public Command {
       return print_made(session, cache, key, made->second);
     }
     CACHECTL_ASSIGN(auto configured, find_configured(session, key));
-    if (configured && !configured->source.makes_tree) {
+    if (configured && configured->source.makes_tree) {
+      return fail(Errc::usage,
+                  "the value of '" + key.printable() + "' is configured as a file or directory",
+                  "find it with: cachectl path");
+    }
+    if (configured) {
       const refresh::Sink sink{json_ ? -1 : STDOUT_FILENO, STDERR_FILENO};
       CACHECTL_ASSIGN(auto result, cache.run(key, configured->source, configured->policy, sink));
       CACHECTL_ASSIGN(const int status, conclude(session, result, "get"));

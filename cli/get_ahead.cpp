@@ -25,6 +25,9 @@ Result<bool> is_served(const Cache& cache, const Key& key, const Configured& con
                            cache.clock().now()) != refresh::State::expired;
 }
 
+/// Its output found no room in the cache: it is made once more, straight to where it is to go.
+constexpr auto kAgain = "again";
+
 struct Missing {
   Key key;
   Configured configured;
@@ -45,6 +48,7 @@ JobReport make(Session& session, const Cache& cache, const Missing& missing) {
     report.status = session.report(std::move(result).error().within(what));
     return report;
   }
+  if (result->not_passed_on) return {kDone, kAgain};
   auto concluded = conclude(session, *result, what);
   report.status =
       concluded ? *concluded : session.report(std::move(concluded).error().within(what));
@@ -64,8 +68,8 @@ Result<std::vector<Missing>> find_missing(Session& session, const Cache& cache,
     if (!configured || configured->source.makes_tree) continue;
     CACHECTL_ASSIGN(const bool served, is_served(cache, key, *configured));
     if (served) continue;
-    const auto longest_wait = configured->entry.timeout.value_or(settings->timeout);
-    missing.push_back({key, std::move(*configured), longest_wait, {}});
+    const auto longest = longest_wait(configured->entry, *settings);
+    missing.push_back({key, std::move(*configured), longest, {}});
   }
   return missing;
 }
@@ -105,6 +109,7 @@ Result<std::map<std::string, MadeAhead>> get_ahead(Session& session, const Cache
     auto& one = missing[index].made;
     const auto& end = ends[index];
     one.status = end.status.value;
+    if (end.message == kAgain) continue;
     if (end.message.empty()) {
       one.output.reset();
       static_cast<void>(

@@ -58,6 +58,9 @@ class Run final : public Command {
     CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
     refresh::Source source;
     source.argv = command_;
+    if (definition_->was_given("--ttl") && definition_->was_given("--strategy")) {
+      return fail(Errc::usage, "both --ttl and --strategy were given", "leave one of them out");
+    }
     CACHECTL_ASSIGN(const auto entry, freshness_.entry(*settings));
     source.longest = entry.source_timeout;
     source.makes_tree = tree_;

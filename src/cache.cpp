@@ -379,7 +379,7 @@ Result<refresh::RunResult> Cache::run(const Key& key, const refresh::Source& sou
   if (root == nullptr) {
     auto created = ensure_root();
     if (!created && !source.makes_tree && refresh::can_do_without(created.error())) {
-      return refresh::run_without(source, policy, sink, std::move(created).error(), tell);
+      return refresh::run_without(key, source, policy, sink, std::move(created).error(), tell);
     }
     if (!created) return fail(std::move(created).error());
     root = *created;

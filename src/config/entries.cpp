@@ -68,6 +68,16 @@ Result<void> set_ttl(EntrySettings& entry, const EntryOption& option, const Entr
   return {};
 }
 
+/// "never" would mean for ever, which nobody expects of a window.
+template <auto Member>
+Result<void> set_window(EntrySettings& entry, const EntryOption& option, const EntryText& text) {
+  if (text.text == "never") {
+    return fail(Errc::usage, "'never' is no length of a window",
+                "write 0 for none, a duration such as 30d, or on-error = \"last-good\"");
+  }
+  return parse(entry.*Member, option, text);
+}
+
 Result<void> set_durability(EntrySettings& entry, const EntryOption& option,
                             const EntryText& text) {
   CACHECTL_ASSIGN(const std::size_t index, parse_choice(option.choices, text.text));
@@ -117,9 +127,9 @@ constexpr auto table = std::to_array<EntryOption>({
     {"ttl-by-status", Type::durations, "", "", &set_ttl_of_status,
      "by the exit status of the source; a failure is not tried again for as long",
      R"({ "22" = "30s" })"},
-    {"stale-while-revalidate", Type::duration, "0", "", &set<&E::stale_while_revalidate>,
+    {"stale-while-revalidate", Type::duration, "0", "", &set_window<&E::stale_while_revalidate>,
      "for how long after its TTL a value is served at once, and made anew behind that"},
-    {"stale-if-error", Type::duration, "0", "", &set<&E::stale_if_error>,
+    {"stale-if-error", Type::duration, "0", "", &set_window<&E::stale_if_error>,
      "for how long after its TTL a value is served if the source fails"},
     {"expire-after-access", Type::duration, "never", "", &set<&E::expire_after_access>,
      "a value that nobody has read for this long is expired"},

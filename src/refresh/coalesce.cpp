@@ -23,11 +23,11 @@ bool can_do_without(const Error& error) {
   return error.code == Errc::read_only || error.code == Errc::permission || error.code == Errc::io;
 }
 
-Result<RunResult> run_without(const Source& source, const RunPolicy& policy, const Sink& sink,
-                              Error why, const Warn& warn) {
+Result<RunResult> run_without(const Key& key, const Source& source, const RunPolicy& policy,
+                              const Sink& sink, Error why, const Warn& warn) {
   const bool is_failure = why.code == Errc::io;
   if (!is_failure) warn(Error(why).within("the cache cannot be written, running uncached"));
-  CACHECTL_ASSIGN(auto result, run_uncached(source, policy, sink));
+  CACHECTL_ASSIGN(auto result, run_uncached(key, source, policy, sink));
   if (is_failure) result.not_stored = std::move(why);
   return result;
 }
@@ -49,14 +49,20 @@ RunResult Coalescer::replay(Value value, How how, const Sink& sink) {
   return result;
 }
 
-Result<RunResult> run_uncached(const Source& source, const RunPolicy& policy, const Sink& sink) {
+Result<RunResult> run_uncached(const Key& key, const Source& source, const RunPolicy& policy,
+                               const Sink& sink) {
+  Hold hold;
+  tell_key(key, hold.environment);
   CACHECTL_ASSIGN(Captured captured,
-                  capture(source, {}, sink, nullptr, nullptr, policy.pass_signals,
+                  capture(source, hold, sink, nullptr, nullptr, policy.pass_signals,
                           [](const Captured&) { return true; }));
   RunResult result;
   result.how = How::uncached;
   result.status = captured.status;
-  result.source_failed = std::move(captured.timed_out);
+  const auto failure = failure_in(source, policy, captured, false);
+  const bool is_empty = failure && captured.status.value == 0;
+  if (captured.timed_out || is_empty) result.source_failed = failure;
+  if (is_empty) result.status = {1, 0};
   result.interrupted_by = captured.interrupted_by;
   result.not_passed_on = std::move(captured.not_passed_on);
   return result;
@@ -126,7 +132,7 @@ Result<RunResult> Coalescer::run(const Key& key, const Source& source, const Run
   // A cache that cannot be used can still not keep the job from its result. A tree has no
   // other place to be made in.
   if (!result && !started && !source.makes_tree && can_do_without(result.error())) {
-    return run_without(source, policy, sink, std::move(result).error(), *warn_);
+    return run_without(key, source, policy, sink, std::move(result).error(), *warn_);
   }
   return result;
 }
@@ -334,7 +340,7 @@ Result<RunResult> Coalescer::timed_out(const Request& request) const {
     return fail(std::move(why));
   }
   (*warn_)(std::move(why).advising("running uncached"));
-  return run_uncached(request.source, request.policy, request.sink);
+  return run_uncached(request.key, request.source, request.policy, request.sink);
 }
 
 }  // namespace cachectl::refresh

@@ -198,11 +198,20 @@ class Coalescer {
 
 /// Runs the source with no cache at all, because of `why`: told to `warn` where that is how
 /// things are meant to be (a cache that may only be read), else the result's not_stored.
-[[nodiscard]] Result<RunResult> run_without(const Source& source, const RunPolicy& policy,
-                                            const Sink& sink, Error why, const Warn& warn);
+[[nodiscard]] Result<RunResult> run_without(const Key& key, const Source& source,
+                                            const RunPolicy& policy, const Sink& sink, Error why,
+                                            const Warn& warn);
 
 /// Runs the source with no cache at all.
-[[nodiscard]] Result<RunResult> run_uncached(const Source& source, const RunPolicy& policy,
-                                             const Sink& sink);
+[[nodiscard]] Result<RunResult> run_uncached(const Key& key, const Source& source,
+                                             const RunPolicy& policy, const Sink& sink);
+
+/// What a source is told of the key that it makes the value of.
+void tell_key(const Key& key, std::vector<std::string>& environment);
+
+/// How a source failed that has run; nullopt: it did not. With `has_value` it may say that
+/// the value still holds.
+[[nodiscard]] std::optional<Error> failure_in(const Source& source, const RunPolicy& policy,
+                                              const Captured& captured, bool has_value);
 
 }  // namespace cachectl::refresh

@@ -49,6 +49,11 @@ struct Coalescer::Attempt {
   bool is_over = true;           ///< published, and the lock is no longer ours
 };
 
+void tell_key(const Key& key, std::vector<std::string>& environment) {
+  if (key.bytes().find('\0') != std::string::npos) return;
+  environment.push_back("CACHECTL_KEY=" + key.bytes());
+}
+
 Result<Coalescer::Past> Coalescer::look_back(const Request& request) const {
   CACHECTL_ASSIGN(const Seen seen, look(request.key));
   Past past;
@@ -87,9 +92,7 @@ Hold Coalescer::hold_of(const Request& request, const lock::HeldLock& held, cons
   }
   // A source may itself use the cache, also under its own key.
   hold.environment.push_back("CACHECTL_LOCK=" + lock::encode(held.handed_down()));
-  if (request.key.bytes().find('\0') == std::string::npos) {
-    hold.environment.push_back("CACHECTL_KEY=" + request.key.bytes());
-  }
+  tell_key(request.key, hold.environment);
   hold.environment.push_back("CACHECTL_GENERATION=" + std::to_string(past.generation));
   return hold;
 }
@@ -189,9 +192,8 @@ void Coalescer::publish_failed_start(const Request& request, store::RecordWriter
   static_cast<void>(publish_outcome(request, writer, header, true, past));
 }
 
-/// How a source failed that has run; nullopt: it did not.
-static std::optional<Error> failure_in(const Source& source, const RunPolicy& policy,
-                                       const Captured& captured, bool has_value) {
+std::optional<Error> failure_in(const Source& source, const RunPolicy& policy,
+                                const Captured& captured, bool has_value) {
   const int status = captured.status.value;
   if (captured.timed_out) return captured.timed_out;
   const bool is_empty = policy.failure.empty_is_failure && captured.output_size == 0;
