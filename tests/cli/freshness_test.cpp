@@ -200,6 +200,7 @@ TEST_CASE("get: all who ask for a stale value get it at once, and it is refreshe
   test.source_does("while [ ! -e '" + gate + "' ]; do sleep 0.02; done; echo two");
   // The gate opens after the last of them has been answered: none can have waited for it.
   for (const auto& outcome : test.crowd()) CHECK(Configured::text_of(outcome) == "0 [one\n] []");
+  REQUIRE(wait_until([&] { return test.starts().size() >= 2; }));
   CHECK(test.starts().size() == 2);
   write_file(gate, "");
   REQUIRE(wait_until([&] { return test.sandbox().run({"get", "key"}).output == "two\n"; }));
