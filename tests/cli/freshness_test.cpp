@@ -167,7 +167,8 @@ TEST_CASE("get: a stale value is served at once, and nobody waits for its refres
   const Configured test(kStale);
   CHECK(test.get() == "0 [one\n] []");
   const auto gate = test.sandbox().file("gate");
-  test.source_does("while [ ! -e '" + gate + "' ]; do sleep 0.02; done; echo two");
+  test.source_does("while [ -e '" + test.log() + "' ] && [ ! -e '" + gate +
+                   "' ]; do sleep 0.02; done; echo two");
   const bool in_pipe = GENERATE(true, false);
   // The shell's $(...) and the last of a pipeline end when nobody has the pipe open any more;
   // descriptor 9 is one that a script has opened for itself.
@@ -197,7 +198,8 @@ TEST_CASE("get: all who ask for a stale value get it at once, and it is refreshe
   const Configured test(kStale);
   CHECK(test.get() == "0 [one\n] []");
   const auto gate = test.sandbox().file("gate");
-  test.source_does("while [ ! -e '" + gate + "' ]; do sleep 0.02; done; echo two");
+  test.source_does("while [ -e '" + test.log() + "' ] && [ ! -e '" + gate +
+                   "' ]; do sleep 0.02; done; echo two");
   // The gate opens after the last of them has been answered: none can have waited for it.
   for (const auto& outcome : test.crowd()) CHECK(Configured::text_of(outcome) == "0 [one\n] []");
   REQUIRE(wait_until([&] { return test.starts().size() >= 2; }));
