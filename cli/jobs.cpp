@@ -1,14 +1,10 @@
 #include "cli/jobs.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include <array>
 #include <cstdio>
 #include <exception>
 
@@ -23,21 +19,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// What the process of a job does.
-[[noreturn]] void work(const Job& job, pid_t parent, const sigset_t& mask, int to) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  // It may have died before the call took effect.
-  if (::getppid() != parent) ::_exit(128 + SIGKILL);
-  ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
-  JobReport report;
+/// What went wrong in an unexpected way has no words for the caller.
+lock::WorkReport work(const Job& job) {
   try {
-    report = job.work();
+    return job.work();
   } catch (const std::exception& problem) {
     std::fprintf(stderr, "cachectl: unexpected failure: %s\n", problem.what());
-    report = {kFailed, {}};
+    return {kFailed, {}};
   }
-  [[maybe_unused]] const auto told = lock::write_all(to, lock::bytes_of(report.message), "pipe");
-  ::_exit(report.status);
 }
 
 class Jobs {
@@ -45,7 +34,7 @@ class Jobs {
   Jobs(const std::vector<Job>& jobs, std::size_t most, lock::SignalTrap trap)
       : jobs_(&jobs), most_(most), trap_(std::move(trap)), ends_(jobs.size()) {}
   ~Jobs() {
-    for (const auto& job : running_) ::kill(job.pid, SIGTERM);
+    for (const auto& job : running_) job.worker.send(SIGTERM);
     while (!running_.empty()) reap(running_.size() - 1);
   }
   Jobs(const Jobs&) = delete;
@@ -71,21 +60,16 @@ class Jobs {
  private:
   struct Running {
     std::size_t index;
-    pid_t pid;
-    lock::Fd pipe;
+    lock::Worker worker;
     Clock::time_point started;
   };
 
   Result<void> start() {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail(system_error("pipe"));
-    lock::Fd read(ends[0]);
-    const lock::Fd write(ends[1]);
-    const pid_t parent = ::getpid();
-    const pid_t pid = ::fork();
-    if (pid < 0) return fail(system_error("fork"));
-    if (pid == 0) work((*jobs_)[next_], parent, trap_.previous_mask(), write.get());
-    running_.push_back({next_++, pid, std::move(read), Clock::now()});
+    const auto& job = (*jobs_)[next_];
+    CACHECTL_ASSIGN(auto worker, lock::Worker::start([&job] { return work(job); },
+                                                     trap_.previous_mask(), lock::Bond::close));
+    const pid_t pid = worker.pid();
+    running_.push_back({next_++, std::move(worker), Clock::now()});
     // What the terminal has sent may have come before the fork.
     pass_on_signals(pid);
     return {};
@@ -95,7 +79,7 @@ class Jobs {
   void pass_on_signals(pid_t newest) {
     while (const auto caught = trap_.take()) {
       for (const auto& job : running_) {
-        if (!caught->from_kernel || job.pid == newest) ::kill(job.pid, caught->signal);
+        if (!caught->from_kernel || job.worker.pid() == newest) job.worker.send(caught->signal);
       }
       if (lock::is_request_to_end(caught->signal)) request_ = caught->signal;
     }
@@ -104,36 +88,27 @@ class Jobs {
   /// Waits until something happens.
   Result<void> watch() {
     std::vector<pollfd> watched{{trap_.descriptor(), POLLIN, 0}};
-    for (const auto& job : running_) watched.push_back({job.pipe.get(), POLLIN, 0});
+    for (const auto& job : running_) watched.push_back({job.worker.descriptor(), POLLIN, 0});
     const int patience = progress_.is_seen() ? 200 : -1;
     if (::poll(watched.data(), watched.size(), patience) < 0 && errno != EINTR) {
       return fail(system_error("wait for what was started"));
     }
     pass_on_signals(-1);
     for (std::size_t index = running_.size(); index-- > 0;) {
-      if (watched[index + 1].revents != 0 && !read_from(running_[index])) reap(index);
+      if (watched[index + 1].revents != 0 && !running_[index].worker.listen()) reap(index);
     }
     progress_.show([&] { return describe(); });
     return {};
   }
 
-  /// False at the end.
-  bool read_from(const Running& job) {
-    std::array<std::byte, 4096> block{};
-    const auto got = lock::read_some(job.pipe.get(), block, "pipe");
-    if (!got || *got == 0) return false;
-    ends_[job.index].message.append(reinterpret_cast<const char*>(block.data()), *got);
-    return true;
-  }
-
   void reap(std::size_t position) {
-    const auto& job = running_[position];
+    auto& job = running_[position];
     int status = 0;
-    lock::retry([&] { return ::waitpid(job.pid, &status, 0); });
+    lock::retry([&] { return ::waitpid(job.worker.pid(), &status, 0); });
     auto& end = ends_[job.index];
-    end.status = WIFSIGNALED(status) ? lock::ExitStatus{128 + WTERMSIG(status), WTERMSIG(status)}
-                                     : lock::ExitStatus{WEXITSTATUS(status), 0};
-    if (end.status.by_signal()) end.message.clear();  // maybe a part
+    auto report = job.worker.finish(status);
+    end.status = {report.status, WIFSIGNALED(status) ? WTERMSIG(status) : 0};
+    if (!end.status.by_signal()) end.message = std::move(report.text);
     end.took = Clock::now() - job.started;
     running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(position));
   }

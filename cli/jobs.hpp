@@ -2,9 +2,8 @@
 //
 //   waiting --fork--> running --its end of the pipe closes--> ended
 //
-// A job is this program after a fork, without an exec: it does what the caller would have
-// done, with its own signals and its own locks, and says what came of it through a pipe. It
-// dies with the caller (SIGKILL), as a source does with who runs it.
+// A job is a worker (lock/worker.hpp): it does what the caller would have done, with its own
+// signals and its own locks, and says what came of it.
 //
 // Ctrl-C at a terminal reaches the jobs by itself; other signals are passed on to them. One
 // that asks us to end keeps waiting jobs from starting, and ends this process once those that
@@ -19,17 +18,13 @@
 #include <vector>
 
 #include "lock/child.hpp"
+#include "lock/worker.hpp"
 
 namespace cachectl::cli {
 
-struct JobReport {
-  int status = 0;       ///< the exit status of its process
-  std::string message;  ///< for the caller
-};
-
 struct Job {
   std::string name;  ///< for the line that shows the progress
-  std::function<JobReport()> work;
+  std::function<lock::WorkReport()> work;
 };
 
 struct JobEnd {

@@ -68,6 +68,11 @@ using Bytes = std::span<const std::byte>;
 /// fstat(2), retried on EINTR. `what` names the file in the error.
 [[nodiscard]] Result<struct stat> status_of(int descriptor, std::string_view what);
 
+/// Whether both are of one file.
+[[nodiscard]] inline bool same_file(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 /// Asks the kernel to start writing a part of a file to the disk, and does not wait. A
 /// hint: errors show in the sync that follows.
 void start_writing_back(int descriptor, std::uint64_t offset, std::uint64_t size);

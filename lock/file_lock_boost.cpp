@@ -43,8 +43,7 @@ void close_on_exec_all_of(int file) {
     const int other = std::atoi(entry->d_name);
     // By path, as other threads may close what we see here.
     const auto path = "/dev/fd/" + std::to_string(other);
-    if (other > STDERR_FILENO && ::stat(path.c_str(), &status) == 0 &&
-        status.st_dev == ours.st_dev && status.st_ino == ours.st_ino) {
+    if (other > STDERR_FILENO && ::stat(path.c_str(), &status) == 0 && same_file(status, ours)) {
       ::fcntl(other, F_SETFD, FD_CLOEXEC);
     }
   }

@@ -22,10 +22,6 @@ constexpr std::uint64_t kNoteSlots = 1024;
 constexpr std::uint64_t base_of(unsigned depth) { return std::uint64_t{depth} << kDepthBits; }
 constexpr Range turnstile(unsigned depth) { return {base_of(depth), 1}; }
 
-bool same_file(const struct stat& a, const struct stat& b) {
-  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
 Error lost_lock(const std::string& path) {
   return {Errc::lease_lost, 0, "the lock of a parent process on " + path + " is gone",
           "nothing was written; CACHECTL_LOCK names a lock that has ended"};

@@ -79,7 +79,8 @@ Result<void> Daemon::start_work(Time now) {
 }
 
 void Daemon::launch(const std::string& name, Time now) {
-  auto worker = Worker::start([&] { return duties_.refresh(name); }, trap_->previous_mask());
+  auto worker = lock::Worker::start([&] { return duties_.refresh(name); }, trap_->previous_mask(),
+                                    lock::Bond::loose);
   if (worker) {
     const pid_t pid = worker->pid();
     running_.emplace(pid, Running{name, std::move(*worker), now});
@@ -91,7 +92,7 @@ void Daemon::launch(const std::string& name, Time now) {
 
 void Daemon::start_collection(Time now) {
   next_collection_ = later(now, plan_.gc_interval);
-  auto worker = Worker::start(duties_.collect, trap_->previous_mask());
+  auto worker = lock::Worker::start(duties_.collect, trap_->previous_mask(), lock::Bond::loose);
   if (worker) {
     collection_.emplace(Running{"gc", std::move(*worker), now});
   } else {
@@ -146,24 +147,24 @@ void Daemon::reap() {
     const pid_t pid = lock::retry([&] { return ::waitpid(-1, &status, WNOHANG); });
     if (pid <= 0) return;
     if (collection_ && collection_->worker.pid() == pid) {
-      const auto outcome = collection_->worker.finish(status);
+      const auto report = collection_->worker.finish(status);
       collection_.reset();
-      if (outcome.status != 0 && !stopping_) duties_.log("gc: " + outcome.reason);
+      if (report.status != 0 && !stopping_) duties_.log("gc: " + report.text);
       continue;
     }
     const auto found = running_.find(pid);
     if (found == running_.end()) continue;
-    const Running ended = std::move(found->second);
+    Running ended = std::move(found->second);
     running_.erase(found);
     if (!stopping_) settle(ended, ended.worker.finish(status), Clock::now());
   }
 }
 
-void Daemon::settle(const Running& ended, const Outcome& outcome, Time now) {
+void Daemon::settle(const Running& ended, const lock::WorkReport& report, Time now) {
   const auto& name = ended.name;
   if (!schedule_.contains(name)) return;  // no longer configured
   const auto failures = schedule_.failures(name);
-  if (outcome.status == 0) {
+  if (report.status == 0) {
     schedule_.succeeded(name, now - ended.since, now);
     if (failures > 0) {
       duties_.log(fmt::format("{}: refreshed again, after {}", name,
@@ -171,11 +172,11 @@ void Daemon::settle(const Running& ended, const Outcome& outcome, Time now) {
     }
     return;
   }
-  schedule_.failed(name, outcome.status, now);
+  schedule_.failed(name, report.status, now);
   // What goes on failing is told ever less often: the 1st, 2nd, 4th, 8th time.
   if (!std::has_single_bit(failures + 1)) return;
   const auto pause = schedule_.pause(name, now).value_or(std::chrono::nanoseconds(0));
-  duties_.log(fmt::format("{}: not refreshed: {}{}; next try in {}", name, outcome.reason,
+  duties_.log(fmt::format("{}: not refreshed: {}{}; next try in {}", name, report.text,
                           failures > 0 ? fmt::format(", {} times in a row", failures + 1) : "",
                           config::format_duration(pause)));
 }
@@ -208,8 +209,8 @@ void Daemon::stop() {
   duties_.log(running_.empty()
                   ? "stopping"
                   : "stopping, and ending " + count(running_.size(), "refresh", "refreshes"));
-  for (const auto& [pid, each] : running_) each.worker.ask_to_end();
-  if (collection_) collection_->worker.ask_to_end();
+  for (const auto& [pid, each] : running_) each.worker.send(SIGTERM);
+  if (collection_) collection_->worker.send(SIGTERM);
 }
 
 void Daemon::announce() {

@@ -1,5 +1,5 @@
 // Daemon: the loop that makes values before somebody asks. One thread; it does nothing
-// itself that could take long, but in workers (worker.hpp), so many at a time.
+// itself that could take long, but in workers (lock/worker.hpp), so many at a time.
 //
 //   starting --each entry without a value was tried--> ready --TERM, INT--> stopping
 //
@@ -22,9 +22,9 @@
 #include <vector>
 
 #include "lock/signals.hpp"
+#include "lock/worker.hpp"
 #include "src/daemon/notify.hpp"
 #include "src/daemon/schedule.hpp"
-#include "src/daemon/worker.hpp"
 
 namespace cachectl::daemon {
 
@@ -38,9 +38,9 @@ struct Duties {
   /// Reads the configuration; from then on it is the one that the others go by.
   std::function<Result<Plan>()> load;
   /// In a child: makes the value of an entry anew.
-  std::function<Outcome(const std::string& name)> refresh;
+  std::function<lock::WorkReport(const std::string& name)> refresh;
   /// In a child.
-  std::function<Outcome()> collect;
+  std::function<lock::WorkReport()> collect;
   /// Before work is begun: an error ends the daemon.
   std::function<Result<void>()> check;
   /// One line for people.
@@ -58,7 +58,7 @@ class Daemon {
   using Time = Schedule::Time;
   struct Running {
     std::string name;
-    Worker worker;
+    lock::Worker worker;
     Time since;
   };
 
@@ -68,7 +68,7 @@ class Daemon {
   void wait(Time now) const;
   void handle_signals();
   void reap();
-  void settle(const Running& ended, const Outcome& outcome, Time now);
+  void settle(const Running& ended, const lock::WorkReport& report, Time now);
   void reload();
   void stop();
   void announce();

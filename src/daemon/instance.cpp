@@ -75,8 +75,7 @@ Result<Instance> Instance::claim(const lock::Directory& directory, mode_t mode) 
 bool Instance::holds(const lock::Directory& directory) const {
   const auto named = directory.status(kFile);
   const auto ours = lock::status_of(file_.descriptor(), file_.path());
-  return named && *named && ours && (*named)->st_dev == ours->st_dev &&
-         (*named)->st_ino == ours->st_ino;
+  return named && *named && ours && lock::same_file(**named, *ours);
 }
 
 }  // namespace cachectl::daemon

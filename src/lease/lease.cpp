@@ -29,17 +29,13 @@ lock::OuterLocks locks_of(const lock::HeldLock& held) {
   const auto same_file = [](int a, int b) {
     const auto first = lock::status_of(a, "lock");
     const auto second = lock::status_of(b, "lock");
-    return first && second && first->st_dev == second->st_dev && first->st_ino == second->st_ino;
+    return first && second && lock::same_file(*first, *second);
   };
   auto locks = held.handed_down();
   std::erase_if(locks, [&](const auto& lock) {
     return lock.descriptor != held.descriptor() && !same_file(lock.descriptor, held.descriptor());
   });
   return locks;
-}
-
-Result<std::optional<lock::Directory>> leases_of(const Root& root) {
-  return root.directory().find_below(Root::kLeases);
 }
 
 Result<std::optional<Lease>> read_lease(const lock::Directory& leases, const Id& id) {
@@ -60,7 +56,7 @@ Result<std::optional<Lease>> read_lease(const lock::Directory& leases, const Id&
 
 /// One request and its answer. nullopt: the lease does not live.
 Result<std::optional<lock::Message>> ask(const Root& root, const Id& id, const Request& request) {
-  CACHECTL_ASSIGN(const auto leases, leases_of(root));
+  CACHECTL_ASSIGN(const auto leases, root.directory().find_below(Root::kLeases));
   if (!leases) return std::optional<lock::Message>();
   const auto deadline = Deadline::after(kAnswerTime);
   auto answer = [&]() -> Result<std::optional<lock::Message>> {
@@ -213,7 +209,7 @@ Result<Borrowed> borrow(const Root& root, const Id& id) {
   CACHECTL_ASSIGN(const auto named, root.directory().status(Root::kLockFile));
   for (const auto& lock : *locks) {
     CACHECTL_ASSIGN(const struct stat status, lock::status_of(lock.descriptor, Root::kLockFile));
-    if (!named || named->st_dev != status.st_dev || named->st_ino != status.st_ino) {
+    if (!named || !lock::same_file(*named, status)) {
       return nothing_written({Errc::lease_lost,
                               0,
                               "lease " + id.text() + " was lost: the lock file was replaced",
@@ -239,14 +235,14 @@ Result<void> renew(const Root& root, const Id& id, std::chrono::nanoseconds dura
 }
 
 Result<std::optional<Lease>> find(const Root& root, const Id& id) {
-  CACHECTL_ASSIGN(const auto leases, leases_of(root));
+  CACHECTL_ASSIGN(const auto leases, root.directory().find_below(Root::kLeases));
   if (!leases) return std::optional<Lease>();
   return read_lease(*leases, id);
 }
 
 Result<std::vector<Lease>> list(const Root& root) {
   std::vector<Lease> found;
-  CACHECTL_ASSIGN(const auto leases, leases_of(root));
+  CACHECTL_ASSIGN(const auto leases, root.directory().find_below(Root::kLeases));
   if (!leases) return found;
   const auto visit = [&](const lock::Directory& in, const std::string& name) -> Result<bool> {
     const auto id = Id::parse(name);

@@ -1,4 +1,4 @@
-#include "src/daemon/worker.hpp"
+#include "lock/worker.hpp"
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -11,7 +11,7 @@
 #include "tests/support/forked.hpp"
 #include "tests/support/temp_directory.hpp"
 
-namespace cachectl::daemon {
+namespace cachectl::lock {
 namespace {
 
 sigset_t no_signals() {
@@ -20,8 +20,8 @@ sigset_t no_signals() {
   return none;
 }
 
-Outcome done_by(const std::function<Outcome()>& work) {
-  const auto worker = Worker::start(work, no_signals());
+WorkReport done_by(const std::function<WorkReport()>& work) {
+  auto worker = Worker::start(work, no_signals(), Bond::loose);
   int status = 0;
   if (!worker || ::waitpid(worker->pid(), &status, 0) != worker->pid()) return {-1, "(no child)"};
   return worker->finish(status);
@@ -39,36 +39,36 @@ std::string open_descriptors() {
 }  // namespace
 
 TEST_CASE("worker: says how its work has ended, and why it failed") {
-  const auto done = done_by([] { return Outcome{}; });
+  const auto done = done_by([] { return WorkReport{}; });
   CHECK(done.status == 0);
-  CHECK(done.reason.empty());
-  const auto failed = done_by([] { return Outcome{22, "no such thing"}; });
+  CHECK(done.text.empty());
+  const auto failed = done_by([] { return WorkReport{22, "no such thing"}; });
   CHECK(failed.status == 22);
-  CHECK(failed.reason == "no such thing");
-  const auto thrown = done_by([]() -> Outcome { throw std::runtime_error("broken"); });
+  CHECK(failed.text == "no such thing");
+  const auto thrown = done_by([]() -> WorkReport { throw std::runtime_error("broken"); });
   CHECK(thrown.status == 125);
-  CHECK(thrown.reason == "unexpected failure: broken");
-  const auto killed = done_by([]() -> Outcome {
+  CHECK(thrown.text == "unexpected failure: broken");
+  const auto killed = done_by([]() -> WorkReport {
     ::raise(SIGKILL);
     return {};
   });
   CHECK(killed.status == 137);
-  CHECK(killed.reason == "ended by signal 9");
+  CHECK(killed.text == "ended by signal 9");
 }
 
 TEST_CASE("worker: a reason of any length keeps nobody waiting") {
-  const auto failed = done_by([] { return Outcome{1, std::string(1 << 20, 'x')}; });
+  const auto failed = done_by([] { return WorkReport{1, std::string(1 << 20, 'x')}; });
   CHECK(failed.status == 1);
-  CHECK(failed.reason == std::string(4096, 'x'));
+  CHECK(failed.text == std::string(4096, 'x'));
 }
 
 TEST_CASE("worker: has the standard streams of its parent, one to report, and nothing else") {
   const test::TempDirectory directory;
   const auto opened = directory.open();
-  const auto told = done_by([] { return Outcome{1, open_descriptors()}; });
-  INFO(told.reason);
-  CHECK(told.reason.starts_with("0 1 2 "));
-  CHECK(std::count(told.reason.begin(), told.reason.end(), ' ') == 4);
+  const auto told = done_by([] { return WorkReport{1, open_descriptors()}; });
+  INFO(told.text);
+  CHECK(told.text.starts_with("0 1 2 "));
+  CHECK(std::count(told.text.begin(), told.text.end(), ' ') == 4);
 }
 
 TEST_CASE("worker: dies with its parent") {
@@ -76,9 +76,9 @@ TEST_CASE("worker: dies with its parent") {
     const auto worker = Worker::start(
         [] {
           ::pause();
-          return Outcome{};
+          return WorkReport{};
         },
-        no_signals());
+        no_signals(), Bond::loose);
     link.say(std::to_string(worker->pid()));
     ::pause();
     return 0;
@@ -95,14 +95,14 @@ TEST_CASE("worker: dies with its parent") {
 }
 
 TEST_CASE("worker: kill ends all of its group, whatever they ignore") {
-  const auto worker = Worker::start(
+  auto worker = Worker::start(
       [] {
         ::signal(SIGTERM, SIG_IGN);
         if (::fork() == 0) ::signal(SIGTERM, SIG_IGN);
         ::pause();
-        return Outcome{};
+        return WorkReport{};
       },
-      no_signals());
+      no_signals(), Bond::loose);
   REQUIRE(worker);
   worker->kill();
   int status = 0;
@@ -111,4 +111,4 @@ TEST_CASE("worker: kill ends all of its group, whatever they ignore") {
   CHECK(test::wait_until([&] { return ::kill(-worker->pid(), 0) != 0; }));
 }
 
-}  // namespace cachectl::daemon
+}  // namespace cachectl::lock
