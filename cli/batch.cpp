@@ -46,21 +46,17 @@ struct Verdict {
 Result<Verdict> judge(const Cache& cache, const Key& key, const Configured& configured,
                       const LeaveFresh& leave) {
   Verdict verdict;
-  CACHECTL_ASSIGN(auto found, cache.inspect(key));
-  if (!found.entry) return verdict;
-  const auto& header = found.entry->header();
-  const bool is_tree = header.kind == store::Kind::tree;
+  CACHECTL_ASSIGN(auto stored, find_stored(cache, key, configured));
+  if (!stored || stored->state != refresh::State::fresh) return verdict;
+  // Readers would find damage, and make it then.
+  if (!configured.source.makes_tree && !stored->entry.verify()) return verdict;
+  const auto& header = stored->entry.header();
   auto windows = configured.policy.windows;
   windows.beta = 0;
   windows.refresh_threshold = leave.threshold;
   windows.refresh_probability = leave.probability;
-  const auto now = cache.clock().now();
-  const auto state = refresh::state_of(header, found.entry->last_used(), windows, now);
-  if (is_tree != configured.source.makes_tree || state != refresh::State::fresh) return verdict;
-  // Readers would find damage, and make it then.
-  if (!is_tree && !found.entry->verify()) return verdict;
   verdict.is_fresh = true;
-  verdict.is_due = refresh::refreshes_early(header, windows, now, refresh::draw());
+  verdict.is_due = refresh::refreshes_early(header, windows, cache.clock().now(), refresh::draw());
   verdict.generation = header.generation;
   return verdict;
 }
@@ -176,7 +172,7 @@ Result<void> Batch::make_all(Session& session, const Cache& cache,
   for (const auto* one : due) {
     jobs.push_back({one->key.printable(), [this, &session, &cache, one] {
                       const auto made = make(session, cache, *one, false);
-                      return JobReport{made.status, made.encode()};
+                      return lock::WorkReport{made.status, made.encode()};
                     }});
   }
   CACHECTL_ASSIGN(const auto ends, run_jobs(jobs, most));

@@ -44,7 +44,7 @@ refresh::RunPolicy policy_of(const config::EntrySettings& entry, const config::S
   windows.refresh_threshold = entry.refresh_threshold;
   windows.refresh_probability = entry.refresh_probability;
   auto& failure = policy.failure;
-  failure.on_error = static_cast<refresh::OnError>(entry.on_error);
+  failure.on_error = entry.on_error;
   failure.empty_is_failure = entry.empty == config::EmptyOutput::error;
   failure.retries = entry.retries;
   failure.retry_delay = entry.retry_delay;
@@ -86,6 +86,16 @@ Result<std::optional<Configured>> find_configured(Session& session, const Key& k
   configured.policy = policy_of(*entry, *settings);
   configured.entry = std::move(*entry);
   return std::optional(std::move(configured));
+}
+
+Result<std::optional<Stored>> find_stored(const Cache& cache, const Key& key,
+                                          const Configured& configured) {
+  CACHECTL_ASSIGN(auto found, cache.inspect(key));
+  const bool is_tree = found.entry && found.entry->header().kind == store::Kind::tree;
+  if (!found.entry || is_tree != configured.source.makes_tree) return std::optional<Stored>();
+  const auto state = refresh::state_of(found.entry->header(), found.entry->last_used(),
+                                       configured.policy.windows, cache.clock().now());
+  return std::optional(Stored{std::move(*found.entry), state});
 }
 
 void refresh_if_due(Session& session, const Cache& cache, const Key& key,

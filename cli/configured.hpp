@@ -21,6 +21,15 @@ struct Configured {
 [[nodiscard]] refresh::RunPolicy policy_of(const config::EntrySettings& entry,
                                            const config::Settings& settings);
 
+/// What is stored for it, if it is of the right kind, and how old that is. Not verified; does
+/// not count as a use.
+struct Stored {
+  store::Entry entry;
+  refresh::State state;
+};
+[[nodiscard]] Result<std::optional<Stored>> find_stored(const Cache& cache, const Key& key,
+                                                        const Configured& configured);
+
 /// For the lock: as the command line says, else the entry, else in general.
 [[nodiscard]] std::chrono::nanoseconds longest_wait(const config::EntrySettings& entry,
                                                     const config::Settings& settings);

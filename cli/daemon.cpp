@@ -16,8 +16,8 @@ namespace cachectl::cli {
 
 namespace {
 
-using daemon::Outcome;
 using daemon::Plan;
+using lock::WorkReport;
 
 /// What the schedule is to know of an entry: when to make it, and whether the way of making
 /// it is still the same.
@@ -37,20 +37,11 @@ daemon::Schedule::Entry described(const std::string& name, const config::EntrySe
 
 /// Whether a reader could be given what is stored: at once, or should the source fail.
 Result<bool> has_value(const Cache& cache, const Key& key, const Configured& configured) {
-  CACHECTL_ASSIGN(const auto found, cache.inspect(key));
-  if (!found.entry) return false;
-  const auto& header = found.entry->header();
-  if (configured.source.makes_tree != (header.kind == store::Kind::tree)) return false;
-  const auto& windows = configured.policy.windows;
-  const auto now = cache.clock().now();
-  if (refresh::state_of(header, found.entry->last_used(), windows, now) !=
-      refresh::State::expired) {
-    return true;
-  }
-  const auto on_error = configured.policy.failure.on_error;
-  if (header.exit_status != 0 || on_error == refresh::OnError::fail) return false;
-  return on_error == refresh::OnError::last_good ||
-         refresh::may_replace_failure(header, windows, now);
+  CACHECTL_ASSIGN(const auto stored, find_stored(cache, key, configured));
+  return stored &&
+         (stored->state != refresh::State::expired ||
+          refresh::may_stand_in(stored->entry.header(), configured.policy.failure.on_error,
+                                configured.policy.windows, cache.clock().now()));
 }
 
 /// The entries to keep warm, with a look at what is there of them.
@@ -109,8 +100,8 @@ class Listener {
 };
 
 /// What came of a run; more is a failure than where somebody waits for the output.
-Outcome outcome_of(const refresh::RunResult& result, const Listener& said,
-                   const std::string& warning) {
+WorkReport report_of(const refresh::RunResult& result, const Listener& said,
+                     const std::string& warning) {
   if (result.interrupted_by != 0) return {128 + result.interrupted_by, "interrupted"};
   if (result.not_stored) {
     return {kFailed, "the value was not stored: " + result.not_stored->describe()};
@@ -192,12 +183,12 @@ class DaemonCommand final : public Command {
     return plan;
   }
 
-  Outcome refresh(const std::string& name) {
+  WorkReport refresh(const std::string& name) {
     const auto done = try_refresh(name);
-    return done ? *done : Outcome{exit_status_of(done.error().code), done.error().describe()};
+    return done ? *done : WorkReport{exit_status_of(done.error().code), done.error().describe()};
   }
 
-  Result<Outcome> try_refresh(const std::string& name) {
+  Result<WorkReport> try_refresh(const std::string& name) {
     std::string warning;
     current_->tell_warnings_to([&](const Error& what) { warning = what.describe(); });
     CACHECTL_ASSIGN(const auto listener, Listener::create());
@@ -207,10 +198,10 @@ class DaemonCommand final : public Command {
     configured->policy.force = true;
     CACHECTL_ASSIGN(const auto result, cache->run(key, configured->source, configured->policy,
                                                   {-1, listener.descriptor()}));
-    return outcome_of(result, listener, warning);
+    return report_of(result, listener, warning);
   }
 
-  Outcome collect() {
+  WorkReport collect() {
     const auto report = collect_garbage(*current_, store::DryRun::no);
     if (!report) return {exit_status_of(report.error().code), report.error().describe()};
     if (report->problems.empty()) return {};

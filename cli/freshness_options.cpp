@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "cli/words.hpp"
 #include "src/config/value.hpp"
 
 namespace cachectl::cli {
@@ -15,7 +16,7 @@ struct Shown {
   const char* doc;
 };
 
-constexpr std::array<Shown, 13> kShown{{
+constexpr auto kShown = std::to_array<Shown>({
     {"strategy", "NAME", "The TTL of this name in [strategies]: short-term, long-term, ..."},
     {"ttl-by-status", "N=D,...", "By exit status; a failure is not tried again for as long"},
     {"stale-while-revalidate", "D", "For so long after its TTL serve it at once, and run behind"},
@@ -29,28 +30,26 @@ constexpr std::array<Shown, 13> kShown{{
     {"source-timeout", "D", "How long COMMAND may run"},
     {"retries", "N", "Try COMMAND again so often at once, if it fails"},
     {"retry-delay", "D", "The first pause between tries, doubled for each; 1s by default"},
-}};
+});
 
 /// "22=30s,75=1m".
 Result<void> set_members(config::EntrySettings& entry, const config::EntryOption& option,
                          std::string_view text) {
-  while (true) {
-    const auto word = text.substr(0, text.find(','));
+  return each_word(text, [&](std::string_view word) {
     const auto equals = std::min(word.find('='), word.size());
     const auto value = word.substr(std::min(equals + 1, word.size()));
-    CACHECTL_TRY(option.assign(
-        entry, option, {std::string(value), {}, false, std::string(word.substr(0, equals))}));
-    if (word.size() == text.size()) return {};
-    text.remove_prefix(word.size() + 1);
-  }
+    return option.assign(entry, option,
+                         {std::string(value), {}, false, std::string(word.substr(0, equals))});
+  });
 }
 
 }  // namespace
 
 void FreshnessOptions::define(Definition& definition) {
   definition_ = &definition;
-  for (const auto& option : kShown) {
-    definition.option(std::string("--") + option.key, given_[option.key], option.meta, option.doc);
+  for (std::size_t index = 0; index < kShown.size(); ++index) {
+    const auto& [key, meta, doc] = kShown[index];
+    definition.option(std::string("--") + key, given_[index], meta, doc);
   }
   definition.flag("--empty-is-error", empty_is_error_,
                   "It has failed if it ends with 0 and prints nothing");
@@ -60,10 +59,12 @@ Result<config::EntrySettings> FreshnessOptions::entry(const config::Settings& se
   config::EntrySettings entry;
   entry.ttl = settings.run_ttl;
   if (empty_is_error_) entry.empty = config::EmptyOutput::error;
-  for (const auto& [key, text] : given_) {
-    const auto flag = "--" + key;
+  static_assert(kShown.size() == std::tuple_size_v<decltype(given_)>);
+  for (std::size_t index = 0; index < kShown.size(); ++index) {
+    const auto flag = std::string("--") + kShown[index].key;
     if (!definition_->was_given(flag)) continue;
-    const auto* option = config::find_entry_option(key);
+    const auto& text = given_[index];
+    const auto* option = config::find_entry_option(kShown[index].key);
     auto done = config::is_table(option->type) ? set_members(entry, *option, text)
                                                : option->assign(entry, *option, {text, {}, false});
     if (!done) return fail(std::move(done).error().within(flag));

@@ -2,7 +2,7 @@
 // a command may be served, and what happens when it fails.
 #pragma once
 
-#include <map>
+#include <array>
 #include <string>
 
 #include "cli/definition.hpp"
@@ -19,7 +19,7 @@ class FreshnessOptions {
  private:
   const Definition* definition_ = nullptr;
   bool empty_is_error_ = false;
-  std::map<std::string, std::string> given_;  // by the key of the entry's option
+  std::array<std::string, 13> given_;  // in the order of the table of those options
 };
 
 }  // namespace cachectl::cli

@@ -16,15 +16,6 @@ namespace cachectl::cli {
 
 namespace {
 
-/// Whether a read of it is answered by what is stored.
-Result<bool> is_served(const Cache& cache, const Key& key, const Configured& configured) {
-  CACHECTL_ASSIGN(const auto found, cache.inspect(key));
-  return found.entry && found.entry->header().kind == store::Kind::bytes &&
-         refresh::state_of(found.entry->header(), found.entry->last_used(),
-                           configured.policy.windows,
-                           cache.clock().now()) != refresh::State::expired;
-}
-
 /// Its output found no room in the cache: it is made once more, straight to where it is to go.
 constexpr auto kAgain = "again";
 
@@ -36,13 +27,13 @@ struct Missing {
 };
 
 /// In a process of its own. What went wrong has been said when it returns.
-JobReport make(Session& session, const Cache& cache, const Missing& missing) {
+lock::WorkReport make(Session& session, const Cache& cache, const Missing& missing) {
   auto policy = missing.configured.policy;
   policy.deadline = lock::Deadline::after(missing.longest_wait);  // its turn has come only now
   const auto& output = missing.made.output;
   const refresh::Sink sink{output ? output->descriptor() : -1, STDERR_FILENO};
   const auto what = "get: '" + missing.key.printable() + "'";
-  JobReport report{kDone, "0"};
+  lock::WorkReport report{kDone, "0"};
   auto result = cache.run(missing.key, missing.configured.source, policy, sink);
   if (!result) {
     report.status = session.report(std::move(result).error().within(what));
@@ -52,7 +43,7 @@ JobReport make(Session& session, const Cache& cache, const Missing& missing) {
   auto concluded = conclude(session, *result, what);
   report.status =
       concluded ? *concluded : session.report(std::move(concluded).error().within(what));
-  report.message = std::to_string(result->generation);
+  report.text = std::to_string(result->generation);
   return report;
 }
 
@@ -66,8 +57,8 @@ Result<std::vector<Missing>> find_missing(Session& session, const Cache& cache,
     if (!seen.insert(key.bytes()).second) continue;
     CACHECTL_ASSIGN(auto configured, find_configured(session, key));
     if (!configured || configured->source.makes_tree) continue;
-    CACHECTL_ASSIGN(const bool served, is_served(cache, key, *configured));
-    if (served) continue;
+    CACHECTL_ASSIGN(const auto stored, find_stored(cache, key, *configured));
+    if (stored && stored->state != refresh::State::expired) continue;
     const auto longest = longest_wait(configured->entry, *settings);
     missing.push_back({key, std::move(*configured), longest, {}});
   }

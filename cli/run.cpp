@@ -6,6 +6,7 @@
 #include "cli/configured.hpp"
 #include "cli/freshness_options.hpp"
 #include "cli/wait_options.hpp"
+#include "cli/words.hpp"
 #include "src/config/value.hpp"
 #include "src/refresh/command_key.hpp"
 
@@ -50,7 +51,6 @@ class Run final : public Command {
   Result<int> execute(Session& session) override {
     if (command_.empty()) return fail(Errc::usage, "no command given", "cachectl run -- COMMAND");
     CACHECTL_ASSIGN(const auto* settings, session.settings());
-    CACHECTL_ASSIGN(const refresh::RunPolicy policy, policy_of(*settings));
     identity_.argv = command_;
     CACHECTL_ASSIGN(const Key key, definition_->was_given("--key")
                                        ? Key::from(key_)
@@ -62,6 +62,7 @@ class Run final : public Command {
       return fail(Errc::usage, "both --ttl and --strategy were given", "leave one of them out");
     }
     CACHECTL_ASSIGN(const auto entry, freshness_.entry(*settings));
+    CACHECTL_ASSIGN(const refresh::RunPolicy policy, policy_of(entry, *settings));
     source.longest = entry.source_timeout;
     source.makes_tree = tree_;
     if (definition_->was_given("--not-modified")) {
@@ -79,33 +80,24 @@ class Run final : public Command {
   }
 
  private:
-  Result<refresh::RunPolicy> policy_of(const config::Settings& settings) const {
-    CACHECTL_ASSIGN(const auto entry, freshness_.entry(settings));
+  Result<refresh::RunPolicy> policy_of(const config::EntrySettings& entry,
+                                       const config::Settings& settings) const {
     auto policy = cli::policy_of(entry, settings);
     policy.force = force_;
-    policy.on_timeout = settings.run_on_timeout == config::OnTimeout::run
-                            ? refresh::OnTimeout::run
-                            : refresh::OnTimeout::fail;
+    policy.on_timeout = settings.run_on_timeout;
     policy.store.only_success = no_store_on_.empty();
     for (const auto& list : no_store_on_) {
-      CACHECTL_TRY(parse_statuses(list, policy.store.never_these));
+      CACHECTL_TRY(each_word(list, [&](std::string_view word) -> Result<void> {
+        const auto status = config::parse_whole(word, 255);
+        if (!status) {
+          return fail(Errc::usage, fmt::format("--no-store-on: '{}' is no exit status", word),
+                      "write numbers from 0 to 255, with commas between them");
+        }
+        policy.store.never_these.push_back(static_cast<int>(*status));
+        return {};
+      }));
     }
     return policy;
-  }
-
-  /// "1,2,77".
-  static Result<void> parse_statuses(std::string_view list, std::vector<int>& statuses) {
-    while (true) {
-      const auto word = list.substr(0, list.find(','));
-      const auto status = config::parse_whole(word, 255);
-      if (!status) {
-        return fail(Errc::usage, fmt::format("--no-store-on: '{}' is no exit status", word),
-                    "write numbers from 0 to 255, with commas between them");
-      }
-      statuses.push_back(static_cast<int>(*status));
-      if (word.size() == list.size()) return {};
-      list.remove_prefix(word.size() + 1);
-    }
   }
 
   Definition* definition_ = nullptr;

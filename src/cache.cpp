@@ -223,25 +223,32 @@ Result<store::Lookup> find_record(const store::Root& root, const KeyHash& hash) 
                             store::Want::header);
 }
 
+/// The hashes of the keys that have a pool, in no order.
+Result<std::vector<KeyHash>> pooled(const store::Root& root) {
+  std::vector<KeyHash> hashes;
+  CACHECTL_ASSIGN(const auto directory, root.directory().find_below(pool::Pool::kPools));
+  if (!directory) return hashes;
+  CACHECTL_TRY(store::each_name(*directory, [&](const auto&, const std::string& name) {
+    if (KeyHash hash; KeyHash::parse(name, hash)) hashes.push_back(hash);
+    return Result<bool>(true);
+  }));
+  return hashes;
+}
+
 }  // namespace
 
 Result<std::vector<Cache::KnownPool>> Cache::pools() const {
   std::vector<KnownPool> found;
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return found;
-  CACHECTL_ASSIGN(const auto directory, root->directory().find_below(pool::Pool::kPools));
-  if (!directory) return found;
-  const auto visit = [&](const auto&, const std::string& name) -> Result<bool> {
-    KeyHash hash;
-    if (!KeyHash::parse(name, hash)) return true;
+  CACHECTL_ASSIGN(const auto hashes, pooled(*root));
+  for (const auto& hash : hashes) {
     CACHECTL_ASSIGN(auto pool, pool::Pool::find(*root, hash, {}));
-    if (!pool) return true;
+    if (!pool) continue;
     const auto record = find_record(*root, hash);
     const bool known = record && record->entry;
     found.push_back({hash, known ? std::string(record->entry->key()) : "", std::move(*pool)});
-    return true;
-  };
-  CACHECTL_TRY(store::each_name(*directory, visit));
+  }
   return found;
 }
 
@@ -513,26 +520,23 @@ Result<store::GcReport> Cache::collect(const store::GcPolicy& policy,
 
 void Cache::trim_pools(const store::Root& root, const store::GcPolicy& policy,
                        const IdleReplicas& idle, store::GcReport& report) const {
-  const auto pools = root.directory().open_below(pool::Pool::kPools);
-  if (!pools) return;
-  const auto trim = [&](const std::string& name) -> Result<void> {
-    KeyHash hash;
-    if (!KeyHash::parse(name, hash)) return {};
+  const auto trim = [&](const KeyHash& hash) -> Result<void> {
     CACHECTL_ASSIGN(const auto pool, pool::Pool::find(root, hash, {}));
     if (!pool) return {};
     CACHECTL_ASSIGN(const auto record, find_record(root, hash));
-    const auto most = idle.find(name);
+    const auto most = idle.find(hash.hex());
     if (record.entry && most == idle.end()) return {};
     CACHECTL_ASSIGN(const unsigned removed, pool->trim(record.entry ? most->second : 0,
                                                        policy.dry_run == store::DryRun::yes));
     report.replicas.files += removed;
     return {};
   };
-  const auto walked = store::each_name(*pools, [&](const auto&, const std::string& name) {
-    if (auto trimmed = trim(name); !trimmed) report.problems.push_back(trimmed.error());
-    return Result<bool>(!policy.deadline.passed());
-  });
-  if (!walked) report.problems.push_back(walked.error());
+  const auto hashes = pooled(root);
+  if (!hashes) report.problems.push_back(hashes.error());
+  for (const auto& hash : hashes.value_or(std::vector<KeyHash>())) {
+    if (auto trimmed = trim(hash); !trimmed) report.problems.push_back(trimmed.error());
+    if (policy.deadline.passed()) return;
+  }
 }
 
 }  // namespace cachectl

@@ -24,15 +24,14 @@
 #include <vector>
 
 #include "lock/result.hpp"
+#include "src/choices.hpp"
 #include "src/config/options.hpp"
-#include "src/replica.hpp"
 
 namespace cachectl::config {
 
 /// The enumerators stand in the order of EntryOption::choices.
 enum class EntryKind { bytes, tree };
 enum class EmptyOutput { value, error };
-enum class OnError { fail, stale, last_good };
 
 /// Text of a file before it is known what it is for.
 struct EntryText {

@@ -14,11 +14,12 @@
 #include <variant>
 #include <vector>
 
+#include "src/choices.hpp"
+
 namespace cachectl::config {
 
 struct Settings;
 enum class Durability;
-enum class OnTimeout;
 
 enum class Type {
   duration,

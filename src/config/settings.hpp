@@ -27,7 +27,6 @@ namespace cachectl::config {
 
 /// The enumerators stand in the order of Option::choices.
 enum class Durability { full, none };
-enum class OnTimeout { fail, run };
 
 enum class Layer { defaults, file, environment, flag };
 

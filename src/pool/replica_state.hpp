@@ -22,8 +22,8 @@
 #include <string_view>
 
 #include "lock/directory.hpp"
+#include "src/choices.hpp"
 #include "src/clock.hpp"
-#include "src/replica.hpp"
 #include "src/store/record.hpp"
 
 namespace cachectl::pool {

@@ -137,19 +137,13 @@ Result<RunResult> Coalescer::run(const Key& key, const Source& source, const Run
   return result;
 }
 
-Coalescer::Request Coalescer::request_for(const Key& key, const Source& source,
-                                          const RunPolicy& policy, const Sink& sink, bool& started,
-                                          const Seen& seen) const {
-  return {key, source, policy, sink, started, Seen::number(seen.record), Seen::number(seen.attempt),
-          0};
-}
-
 Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
                                         const RunPolicy& policy, const Sink& sink,
                                         bool& started) const {
   const auto& windows = policy.windows;
-  store::Generation expired = 0;
+  Request request{key, source, policy, sink, started};
   CACHECTL_ASSIGN(auto found, store::find(*root_, key));
+  request.seen_record = Seen::number(found.entry);
   if (found.entry && !policy.force) {
     const auto& header = found.entry->header();
     const auto now = clock_->now();
@@ -158,7 +152,7 @@ Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
     const bool is_due = state == State::stale ||
                         (state == State::fresh && refreshes_early(header, windows, now, draw()));
     if (state == State::expired) {
-      expired = header.generation;
+      request.expired = header.generation;
     } else {
       CACHECTL_ASSIGN(auto value, usable(std::move(found), store::Place::entry, source));
       if (value) {
@@ -170,14 +164,13 @@ Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
       }
     }
   }
-  CACHECTL_ASSIGN(const Seen seen, look(key));
-  auto request = request_for(key, source, policy, sink, started, seen);
-  request.expired = expired;
-  if (auto failure = remembered_failure(request, seen)) {
+  CACHECTL_ASSIGN(auto attempt, store::find_attempt(*root_, key));
+  request.seen_attempt = Seen::number(attempt.entry);
+  const bool is_last = request.seen_attempt > request.seen_record;
+  if (auto failure = is_last ? remembered_failure(policy, *attempt.entry) : std::nullopt) {
     CACHECTL_ASSIGN(auto instead, stand_in(request, *failure));
     if (instead) return std::move(*instead);
-    CACHECTL_ASSIGN(auto again, store::find_attempt(*root_, key));
-    CACHECTL_ASSIGN(auto value, usable(std::move(again), store::Place::attempt, source));
+    CACHECTL_ASSIGN(auto value, usable(std::move(attempt), store::Place::attempt, source));
     if (value) {
       (*warn_)(*failure);
       return replay(std::move(*value), How::shared, sink);
@@ -207,12 +200,13 @@ Error failure_of(const store::Entry& attempt) {
 
 }  // namespace
 
-/// The failure that is not to be tried again yet: one that has a TTL, or that has opened the
-/// circuit breaker.
-std::optional<Error> Coalescer::remembered_failure(const Request& request, const Seen& seen) const {
-  if (request.policy.force || !seen.ended_without_value()) return std::nullopt;
-  const auto& header = seen.attempt->header();
-  const auto& [windows, failure] = std::tie(request.policy.windows, request.policy.failure);
+/// Why the source is not to be tried again yet after an attempt that ended without a value: it
+/// failed, and that has a TTL or has opened the circuit breaker.
+std::optional<Error> Coalescer::remembered_failure(const RunPolicy& policy,
+                                                   const store::Entry& attempt) const {
+  if (policy.force) return std::nullopt;
+  const auto& header = attempt.header();
+  const auto& [windows, failure] = std::tie(policy.windows, policy.failure);
   const auto now = clock_->now();
   if (header.failures == 0 || store::is_from_future(header, now)) return std::nullopt;
   auto until = header.created;
@@ -223,29 +217,21 @@ std::optional<Error> Coalescer::remembered_failure(const Request& request, const
     until = std::max(until, later(header.created, failure.breaker_cool_down));
   }
   if (now >= until) return std::nullopt;
-  auto why = failure_of(*seen.attempt);
+  auto why = failure_of(attempt);
   why.advice = "not tried again for " + config::format_duration(until - now);
   return why;
 }
 
 /// Whether a stored value may be served instead of a failure: not to who wants a new one.
-bool Coalescer::may_stand_in(const Request& request, const store::RecordHeader& header) const {
-  if (header.exit_status != 0 || request.policy.force) return false;
-  switch (request.policy.failure.on_error) {
-    case OnError::fail:
-      return false;
-    case OnError::stale:
-      return may_replace_failure(header, request.policy.windows, clock_->now());
-    case OnError::last_good:
-      return true;
-  }
-  return false;
+bool Coalescer::may_stand_in(const RunPolicy& policy, const store::RecordHeader& header) const {
+  return !policy.force &&
+         refresh::may_stand_in(header, policy.failure.on_error, policy.windows, clock_->now());
 }
 
 /// What is served instead of `failure`, if anything is.
 Result<std::optional<RunResult>> Coalescer::stand_in(const Request& request, Error failure) const {
   CACHECTL_ASSIGN(auto found, store::find(*root_, request.key));
-  if (!found.entry || !may_stand_in(request, found.entry->header())) {
+  if (found.entry && !may_stand_in(request.policy, found.entry->header())) {
     return std::optional<RunResult>();
   }
   CACHECTL_ASSIGN(auto value, usable(std::move(found), store::Place::entry, request.source));
@@ -278,10 +264,10 @@ void Coalescer::refresh_detached(const Key& key, const Source& source, const Run
   if (!held || !*held) return;
   const auto seen = look(key);
   if (!seen || Seen::number(seen->record) != generation) return;
+  if (seen->ended_without_value() && remembered_failure(policy, *seen->attempt)) return;
   bool started = false;
   const Sink nowhere;
-  const auto request = request_for(key, source, policy, nowhere, started, *seen);
-  if (remembered_failure(request, *seen)) return;
+  const Request request{key, source, policy, nowhere, started};
   // What becomes of it is in the record, or in the attempt.
   static_cast<void>(lead(request, std::move(**held)));
 }
@@ -292,14 +278,9 @@ Result<bool> Coalescer::refresh_behind(const Key& key, const Source& source,
   // Hints that spare most callers a fork; the process finds out for itself.
   CACHECTL_ASSIGN(const bool held, root_->locks().is_held(store::slot_of(key.hash())));
   if (held) return false;
-  Seen seen;
-  CACHECTL_ASSIGN(auto attempt, store::find_attempt(*root_, key));
-  seen.attempt = std::move(attempt.entry);
-  bool started = false;
-  const Sink nowhere;
-  if (remembered_failure(request_for(key, source, policy, nowhere, started, seen), seen)) {
-    return false;
-  }
+  CACHECTL_ASSIGN(const auto attempt, store::find_attempt(*root_, key));
+  const bool is_last = Seen::number(attempt.entry) > generation;
+  if (is_last && remembered_failure(policy, *attempt.entry)) return false;
   const pid_t pid = ::fork();
   if (pid < 0) return fail(system_error("fork"));
   if (pid == 0) {

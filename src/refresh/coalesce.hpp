@@ -35,6 +35,7 @@
 #include <string>
 #include <vector>
 
+#include "src/choices.hpp"
 #include "src/clock.hpp"
 #include "src/refresh/capture.hpp"
 #include "src/refresh/freshness.hpp"
@@ -43,23 +44,12 @@
 
 namespace cachectl::refresh {
 
-enum class OnTimeout {
-  fail,  ///< Errc::timeout
-  run,   ///< run the source uncached
-};
-
 /// Which results become the key's value.
 struct StorePolicy {
   bool only_success = true;      ///< exit status 0 only
   std::vector<int> never_these;  ///< otherwise all but these; never one killed by a signal
 
   [[nodiscard]] bool stores(const lock::ExitStatus& status) const;
-};
-
-enum class OnError {
-  fail,       ///< the failure is the answer
-  stale,      ///< a value is served within its stale-if-error
-  last_good,  ///< the last good value is served, whatever its age
 };
 
 /// What is done when the source fails: it ends with a status that is not stored, runs for
@@ -150,11 +140,9 @@ class Coalescer {
   [[nodiscard]] Result<std::optional<Value>> usable(store::Lookup lookup, store::Place from,
                                                     const Source& source) const;
   [[nodiscard]] Result<Seen> look(const Key& key) const;
-  [[nodiscard]] Request request_for(const Key& key, const Source& source, const RunPolicy& policy,
-                                    const Sink& sink, bool& started, const Seen& seen) const;
-  [[nodiscard]] std::optional<Error> remembered_failure(const Request& request,
-                                                        const Seen& seen) const;
-  [[nodiscard]] bool may_stand_in(const Request& request, const store::RecordHeader& header) const;
+  [[nodiscard]] std::optional<Error> remembered_failure(const RunPolicy& policy,
+                                                        const store::Entry& attempt) const;
+  [[nodiscard]] bool may_stand_in(const RunPolicy& policy, const store::RecordHeader& header) const;
   [[nodiscard]] Result<std::optional<RunResult>> stand_in(const Request& request,
                                                           Error failure) const;
   void refresh_detached(const Key& key, const Source& source, const RunPolicy& policy,

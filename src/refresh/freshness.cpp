@@ -43,6 +43,12 @@ bool may_replace_failure(const store::RecordHeader& header, const Windows& windo
          now < later(expiry(header, windows), windows.stale_if_error);
 }
 
+bool may_stand_in(const store::RecordHeader& header, OnError on_error, const Windows& windows,
+                  WallTime now) {
+  if (header.exit_status != 0 || on_error == OnError::fail) return false;
+  return on_error == OnError::last_good || may_replace_failure(header, windows, now);
+}
+
 bool refreshes_early(const store::RecordHeader& header, const Windows& windows, WallTime now,
                      double u) {
   const auto ends = expiry(header, windows);

@@ -17,6 +17,7 @@
 #include <chrono>
 #include <map>
 
+#include "src/choices.hpp"
 #include "src/store/record.hpp"
 
 namespace cachectl::refresh {
@@ -63,10 +64,14 @@ enum class State {
 [[nodiscard]] State state_of(const store::RecordHeader& header, WallTime last_used,
                              const Windows& windows, WallTime now);
 
-/// Whether the value may stand in for one that could not be made: within stale-if-error of
-/// its expiry.
+/// Whether `now` is within stale-if-error of the value's expiry.
 [[nodiscard]] bool may_replace_failure(const store::RecordHeader& header, const Windows& windows,
                                        WallTime now);
+
+/// Whether the value is served in place of one that could not be made. The result of a source
+/// that failed never is.
+[[nodiscard]] bool may_stand_in(const store::RecordHeader& header, OnError on_error,
+                                const Windows& windows, WallTime now);
 
 /// Whether a read at `now` of a fresh value refreshes it, for a number drawn from (0, 1]:
 /// by XFetch, where now - delta * beta * ln(u) >= expiry (Vattani, Chierichetti, Lowenstein:

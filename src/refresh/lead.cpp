@@ -61,7 +61,7 @@ Result<Coalescer::Past> Coalescer::look_back(const Request& request) const {
       std::max(Seen::number(seen.record), Seen::number(seen.attempt)), clock_->now());
   if (seen.ended_without_value()) past.failures = seen.attempt->header().failures;
   past.has_value = seen.record.has_value();
-  past.has_stand_in = seen.record && may_stand_in(request, seen.record->header());
+  past.has_stand_in = seen.record && may_stand_in(request.policy, seen.record->header());
   return past;
 }
 
@@ -148,28 +148,28 @@ Result<store::Generation> Coalescer::publish(const Request& request, store::Reco
   header.created = clock_->now();
   header.source_duration = captured.duration;
   header.exit_status = captured.status.value;
-  const bool not_modified =
-      !failed && making.previous && request.source.not_modified == captured.status.value;
-  const bool tree_made = !failed && making.staged && captured.status.value == 0;
   const auto ttl = lifetime(policy.windows, captured.status.value, draw());
-  const bool bytes_made =
-      !failed && !making.staged && ttl.count() > 0 && policy.store.stores(captured.status);
   header.expires = later(header.created, ttl);
   header.stale_while_revalidate = policy.windows.stale_while_revalidate;
   header.stale_if_error = policy.failure.on_error == OnError::last_good
                               ? std::chrono::nanoseconds::max()
                               : policy.windows.stale_if_error;
-  if (!failed && !making.staged && request.source.not_modified == captured.status.value) {
+  const bool not_modified = !failed && request.source.not_modified == captured.status.value;
+  if (not_modified && !making.staged) {
     CACHECTL_ASSIGN(making.still_holds, publish_again(request, header));
     if (making.still_holds) return header.generation;
   }
-  if (not_modified) {
+  const bool tree_holds = not_modified && making.previous;
+  const bool tree_made = !failed && making.staged && captured.status.value == 0;
+  const bool bytes_made =
+      !failed && !making.staged && ttl.count() > 0 && policy.store.stores(captured.status);
+  if (tree_holds) {
     header.kind = store::Kind::tree;
     header.tree_generation = making.previous->generation();
     header.tree_size = making.previous_size;
     header.exit_status = 0;
   }
-  if (!not_modified && !tree_made && !bytes_made) {
+  if (!tree_holds && !tree_made && !bytes_made) {
     CACHECTL_TRY(publish_outcome(request, writer, header, failed, past));
     return header.generation;
   }

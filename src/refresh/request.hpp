@@ -8,11 +8,12 @@
 
 namespace cachectl::refresh {
 
-/// What was there when we looked; 0: nothing.
+/// What was there when we looked.
 struct Coalescer::Seen {
   std::optional<store::Entry> record;
   std::optional<store::Entry> attempt;
 
+  /// 0: nothing.
   [[nodiscard]] static store::Generation number(const std::optional<store::Entry>& entry) {
     return entry ? entry->header().generation : 0;
   }
@@ -27,8 +28,8 @@ struct Coalescer::Request {
   const RunPolicy& policy;
   const Sink& sink;
   bool& started;  // from then on there is no other way
-  store::Generation seen_record;
-  store::Generation seen_attempt;
+  store::Generation seen_record = 0;
+  store::Generation seen_attempt = 0;
   /// The record that was too old when we asked. To look at it was to use it, so that it may seem
   /// to have been read just now; 0: none was.
   store::Generation expired = 0;

@@ -130,8 +130,8 @@ class Collector {
     if (lookup->entry && lookup->entry->header().kind == Kind::tree) {
       current = lookup->entry->header().tree_generation;
     }
-    const auto pruned =
-        prune_trees(root_, hash, current, policy_.retention, now_, policy_.dry_run == DryRun::yes);
+    const auto pruned = prune_trees(root_, hash, current, policy_.retention, now_,
+                                    {policy_.dry_run == DryRun::yes, true});
     if (!pruned) return problem(pruned.error());
     report_.trees.files += pruned->generations;
     report_.trees.bytes += pruned->bytes;

@@ -235,7 +235,7 @@ Result<void> publish(const Root& root, const Key& key, StagedTree* tree, RecordW
   const auto current =
       header.kind == Kind::tree ? std::optional(header.tree_generation) : std::nullopt;
   [[maybe_unused]] const auto pruned =
-      prune_trees(root, key.hash(), current, retention, header.created, false);
+      prune_trees(root, key.hash(), current, retention, header.created, {});
   return {};
 }
 
@@ -295,7 +295,7 @@ class Pruner {
 };
 
 Result<Pruned> prune_trees(const Root& root, const KeyHash& hash, std::optional<Generation> current,
-                           const Retention& retention, WallTime now, bool dry_run) {
+                           const Retention& retention, WallTime now, PruneOptions options) {
   CACHECTL_ASSIGN(const auto directory, root.directory().find_below(place_of(hash)));
   if (!directory) return Pruned{};
   std::vector<Generation> generations;
@@ -304,15 +304,17 @@ Result<Pruned> prune_trees(const Root& root, const KeyHash& hash, std::optional<
     return Result<bool>(true);
   }));
   std::sort(generations.begin(), generations.end(), std::greater<>());
-  Pruner pruner(root, *directory, dry_run);
+  Pruner pruner(root, *directory, options.dry_run);
   std::uint64_t kept = 0;
   for (const auto generation : generations) {
     const auto name = std::to_string(generation);
     CACHECTL_ASSIGN(const auto status, directory->status(name));
     if (!status || !S_ISDIR(status->st_mode)) continue;
-    CACHECTL_ASSIGN(const Directory at, directory->open_below(name));
-    const auto manifest = read_manifest(at);
-    const auto bytes = manifest ? manifest->bytes() : 0;
+    std::uint64_t bytes = 0;
+    if (options.count_bytes) {
+      CACHECTL_ASSIGN(const Directory at, directory->open_below(name));
+      if (const auto manifest = read_manifest(at)) bytes = manifest->bytes();
+    }
     const bool is_current = current && generation == *current;
     // One that is newer than the record was never published.
     const bool unpublished = current && generation > *current;

@@ -122,11 +122,17 @@ struct Pruned {
   std::uint64_t busy = 0;        ///< would have gone, but are pinned
 };
 
+struct PruneOptions {
+  bool dry_run = false;
+  bool count_bytes = false;  ///< reads the manifest of each generation
+};
+
 /// Removes the generations of a key that nobody needs any more; `current` is that of its
 /// record, if there is one. Under the lock of the key, unless `dry_run`.
 [[nodiscard]] Result<Pruned> prune_trees(const Root& root, const KeyHash& hash,
                                          std::optional<Generation> current,
-                                         const Retention& retention, WallTime now, bool dry_run);
+                                         const Retention& retention, WallTime now,
+                                         PruneOptions options);
 
 /// To be called when a record goes: its generation is superseded from now on, and the link
 /// is removed. Nothing happens where there is none.

@@ -14,18 +14,20 @@ namespace cachectl::test {
 namespace {
 
 using refresh::Child;
-using refresh::OnError;
 using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-/// Fresh for ten seconds.
-RunPolicy short_lived() {
+/// One key, whose value is fresh for ten seconds.
+struct ShortLived {
+  ShortLived() { policy.windows.ttl = seconds(10); }
+
+  TestCache files;
+  Cache cache = files.open();
+  Key key = key_of("key");
   RunPolicy policy;
-  policy.windows.ttl = seconds(10);
-  return policy;
-}
+};
 
 /// Adds a line to a file, then does the rest.
 Source counted(const TestCache& test, const std::string& rest) {
@@ -46,35 +48,28 @@ store::Generation generation_of(const Cache& cache, const Key& key) {
 
 }  // namespace
 
-TEST_CASE("stale: served at once, with word that a refresh is due") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived, "stale: served at once, with word that a refresh is due") {
   policy.windows.stale_while_revalidate = seconds(20);
-  CHECK(ask(cache, key, counted(test, "echo one"), policy) == "ran 0 [one\n] []");
-  test.clock().advance(seconds(10) - std::chrono::nanoseconds(1));
-  CHECK(ask(cache, key, counted(test, "echo two"), policy) == "hit 0 [one\n] []");
-  test.clock().advance(std::chrono::nanoseconds(1));
-  CHECK(ask(cache, key, counted(test, "echo two"), policy) == "stale 0 [one\n] [] due");
-  CHECK(starts(test) == 1);
-  test.clock().advance(seconds(20));
-  CHECK(ask(cache, key, counted(test, "echo two"), policy) == "ran 0 [two\n] []");
+  CHECK(ask(cache, key, counted(files, "echo one"), policy) == "ran 0 [one\n] []");
+  files.clock().advance(seconds(10) - std::chrono::nanoseconds(1));
+  CHECK(ask(cache, key, counted(files, "echo two"), policy) == "hit 0 [one\n] []");
+  files.clock().advance(std::chrono::nanoseconds(1));
+  CHECK(ask(cache, key, counted(files, "echo two"), policy) == "stale 0 [one\n] [] due");
+  CHECK(starts(files) == 1);
+  files.clock().advance(seconds(20));
+  CHECK(ask(cache, key, counted(files, "echo two"), policy) == "ran 0 [two\n] []");
 }
 
-TEST_CASE("stale: a refresh behind the caller's back makes the value anew, once") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived,
+                 "stale: a refresh behind the caller's back makes the value anew, once") {
   policy.windows.stale_while_revalidate = seconds(20);
   CHECK(ask(cache, key, shell("echo one"), policy) == "ran 0 [one\n] []");
-  test.clock().advance(seconds(10));
+  files.clock().advance(seconds(10));
   const auto served = generation_of(cache, key);
-  const auto gate = test.outside().file("gate");
-  const auto source = counted(test, "while [ ! -e " + gate + " ]; do sleep 0.02; done; echo two");
+  const auto gate = files.outside().file("gate");
+  const auto source = counted(files, "while [ ! -e " + gate + " ]; do sleep 0.02; done; echo two");
   CHECK(must(cache.refresh_behind(key, source, policy, served, Child::orphan)));
-  REQUIRE(wait_until([&] { return starts(test) == 1; }));
+  REQUIRE(wait_until([&] { return starts(files) == 1; }));
   CHECK_FALSE(
       must(cache.refresh_behind(key, source, policy, served, Child::orphan)));  // one is at it
   CHECK(ask(cache, key, source, policy) == "stale 0 [one\n] [] due");
@@ -85,31 +80,24 @@ TEST_CASE("stale: a refresh behind the caller's back makes the value anew, once"
   must(cache.lock(&key, lock::Mode::exclusive, lock::Deadline::never(), "test")).release();
   static_cast<void>(cache.refresh_behind(key, source, policy, served, Child::ours));  // it was done
   ::wait(nullptr);
-  CHECK(starts(test) == 1);
+  CHECK(starts(files) == 1);
 }
 
-TEST_CASE("stale: a fresh value is refreshed early") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived, "stale: a fresh value is refreshed early") {
   policy.windows.refresh_threshold = seconds(4);
   policy.windows.refresh_probability = 1;
   CHECK(ask(cache, key, shell("echo one"), policy) == "ran 0 [one\n] []");
-  test.clock().advance(seconds(5));
+  files.clock().advance(seconds(5));
   CHECK(ask(cache, key, shell("echo two"), policy) == "hit 0 [one\n] []");
-  test.clock().advance(seconds(1));
+  files.clock().advance(seconds(1));
   CHECK(ask(cache, key, shell("echo two"), policy) == "hit 0 [one\n] [] due");
 }
 
-TEST_CASE("stale-if-error: a failure within the window is answered by the old value") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived,
+                 "stale-if-error: a failure within the window is answered by the old value") {
   policy.windows.stale_if_error = hours(1);
   CHECK(ask(cache, key, shell("echo good"), policy) == "ran 0 [good\n] []");
-  test.clock().advance(seconds(70));
+  files.clock().advance(seconds(70));
   const auto failing = shell("echo half; echo why >&2; exit 22");
   CHECK(ask(cache, key, failing, policy) ==
         "stale 0 [good\n] [why\n] failed: the source failed with status 22; serving the value of "
@@ -117,7 +105,7 @@ TEST_CASE("stale-if-error: a failure within the window is answered by the old va
   policy.failure.on_error = OnError::fail;
   CHECK(ask(cache, key, failing, policy) == "ran 22 [half\n] [why\n]");
   policy.failure.on_error = OnError::stale;
-  test.clock().advance(hours(1));
+  files.clock().advance(hours(1));
   CHECK(ask(cache, key, failing, policy) == "ran 22 [half\n] [why\n]");
   policy.failure.on_error = OnError::last_good;
   CHECK(ask(cache, key, failing, policy) ==
@@ -127,19 +115,16 @@ TEST_CASE("stale-if-error: a failure within the window is answered by the old va
   CHECK(ask(cache, key, failing, policy) == "ran 22 [half\n] [why\n]");
 }
 
-TEST_CASE("stale-if-error: all who wait for a failing source get the old value") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived,
+                 "stale-if-error: all who wait for a failing source get the old value") {
   policy.windows.stale_if_error = hours(1);
   CHECK(ask(cache, key, shell("echo good"), policy) == "ran 0 [good\n] []");
-  test.clock().advance(seconds(70));
-  const TracedSource source(test);
+  files.clock().advance(seconds(70));
+  const TracedSource source(files);
   const auto failing = source.doing("echo no route >&2; (exit 7)");
   std::vector<Forked> askers;
-  for (int count = 0; count < 8; ++count) askers.push_back(asker(test, key, failing, policy));
-  REQUIRE(wait_until([&] { return waiting_for(test.file("cache.lock")) == 7; }));
+  for (int count = 0; count < 8; ++count) askers.push_back(asker(files, key, failing, policy));
+  REQUIRE(wait_until([&] { return waiting_for(files.file("cache.lock")) == 7; }));
   source.open_gate();
   int leaders = 0;
   for (auto& each : askers) {
@@ -157,110 +142,89 @@ TEST_CASE("stale-if-error: all who wait for a failing source get the old value")
   CHECK(source.count("start") == 1);
 }
 
-TEST_CASE("stale-if-error: a source that cannot be started is a failure") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived, "stale-if-error: a source that cannot be started is a failure") {
   policy.windows.stale_if_error = hours(1);
   const Source missing{{"no-such-command-anywhere"}, {}};
   CHECK(ask(cache, key, missing, policy) == "error: no-such-command-anywhere: command not found");
   put(cache, key, "good", seconds(10));
-  test.clock().advance(seconds(70));
+  files.clock().advance(seconds(70));
   CHECK(ask(cache, key, missing, policy) ==
         "stale 0 [good] [] failed: no-such-command-anywhere: command not found; serving the value "
         "of 1m10s ago");
 }
 
-TEST_CASE("failure: one that has a TTL is not tried again for as long") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived, "failure: one that has a TTL is not tried again for as long") {
   policy.windows.ttl_by_status = {{22, seconds(30)}};
-  const auto failing = counted(test, "echo no; exit 22");
+  const auto failing = counted(files, "echo no; exit 22");
   CHECK(ask(cache, key, failing, policy) == "ran 22 [no\n] []");
-  test.clock().advance(seconds(30) - std::chrono::nanoseconds(1));
+  files.clock().advance(seconds(30) - std::chrono::nanoseconds(1));
   CHECK(ask(cache, key, failing, policy) == "shared 22 [no\n] []");
-  CHECK(starts(test) == 1);
-  const auto warnings = test.take_warnings();
+  CHECK(starts(files) == 1);
+  const auto warnings = files.take_warnings();
   REQUIRE(warnings.size() == 1);
   CHECK(warnings[0] == "the source failed with status 22 (not tried again for <1ms)");
-  test.clock().advance(std::chrono::nanoseconds(1));
+  files.clock().advance(std::chrono::nanoseconds(1));
   CHECK(ask(cache, key, failing, policy) == "ran 22 [no\n] []");
-  CHECK(ask(cache, key, counted(test, "exit 23"), policy) == "shared 22 [no\n] []");
+  CHECK(ask(cache, key, counted(files, "exit 23"), policy) == "shared 22 [no\n] []");
   policy.force = true;
-  CHECK(ask(cache, key, counted(test, "exit 23"), policy) == "ran 23 [] []");
+  CHECK(ask(cache, key, counted(files, "exit 23"), policy) == "ran 23 [] []");
   policy.force = false;
-  CHECK(ask(cache, key, counted(test, "echo yes"), policy) == "ran 0 [yes\n] []");
+  CHECK(ask(cache, key, counted(files, "echo yes"), policy) == "ran 0 [yes\n] []");
 }
 
-TEST_CASE("breaker: opens after failures in a row, tries once, closes with a success") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived,
+                 "breaker: opens after failures in a row, tries once, closes with a success") {
   policy.failure.breaker_failures = 3;
   policy.failure.breaker_cool_down = minutes(1);
-  const auto failing = counted(test, "exit 9");
+  const auto failing = counted(files, "exit 9");
   for (int time = 0; time < 3; ++time) CHECK(ask(cache, key, failing, policy) == "ran 9 [] []");
   CHECK(ask(cache, key, failing, policy) == "shared 9 [] []");
-  CHECK(test.take_warnings() ==
+  CHECK(files.take_warnings() ==
         std::vector<std::string>{
             "the source failed with status 9, 3 times in a row (not tried again for 1m)"});
-  test.clock().advance(minutes(1));
+  files.clock().advance(minutes(1));
   CHECK(ask(cache, key, failing, policy) == "ran 9 [] []");     // half open: one trial
   CHECK(ask(cache, key, failing, policy) == "shared 9 [] []");  // and open again
-  test.clock().advance(minutes(1));
-  CHECK(starts(test) == 4);
-  CHECK(ask(cache, key, counted(test, "echo up"), policy) == "ran 0 [up\n] []");
-  test.clock().advance(seconds(10));
+  files.clock().advance(minutes(1));
+  CHECK(starts(files) == 4);
+  CHECK(ask(cache, key, counted(files, "echo up"), policy) == "ran 0 [up\n] []");
+  files.clock().advance(seconds(10));
   for (int time = 0; time < 3; ++time) CHECK(ask(cache, key, failing, policy) == "ran 9 [] []");
   CHECK(ask(cache, key, failing, policy) == "shared 9 [] []");
 }
 
-TEST_CASE("breaker: with an old value at hand, it is served while the circuit is open") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived,
+                 "breaker: with an old value at hand, it is served while the circuit is open") {
   policy.windows.stale_if_error = hours(1);
   policy.windows.stale_while_revalidate = seconds(20);
   policy.failure.breaker_failures = 1;
   CHECK(ask(cache, key, shell("echo good"), policy) == "ran 0 [good\n] []");
-  test.clock().advance(minutes(1));
-  const auto failing = counted(test, "exit 9");
+  files.clock().advance(minutes(1));
+  const auto failing = counted(files, "exit 9");
   CHECK(ask(cache, key, failing, policy).starts_with("stale 0 [good\n] [] failed"));
   CHECK(ask(cache, key, failing, policy).starts_with("stale 0 [good\n] [] failed"));
   CHECK_FALSE(
       must(cache.refresh_behind(key, failing, policy, generation_of(cache, key), Child::orphan)));
-  CHECK(starts(test) == 1);
+  CHECK(starts(files) == 1);
 }
 
-TEST_CASE("retries: at once, by the leader, and only the last output counts") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived, "retries: at once, by the leader, and only the last output counts") {
   policy.failure.retries = 2;
   policy.failure.retry_delay = milliseconds(20);
   const auto third =
-      counted(test, "echo try; [ $(wc -l < " + test.outside().file("starts") + ") -ge 3 ]");
+      counted(files, "echo try; [ $(wc -l < " + files.outside().file("starts") + ") -ge 3 ]");
   CHECK(ask(cache, key, third, policy) == "ran 0 [try\n] []");
-  CHECK(starts(test) == 3);
-  CHECK(test.take_warnings().size() == 2);
+  CHECK(starts(files) == 3);
+  CHECK(files.take_warnings().size() == 2);
   must(cache.remove(key, {}));
-  CHECK(ask(cache, key, counted(test, "echo bad; exit 4"), policy) == "ran 4 [bad\n] []");
-  CHECK(starts(test) == 6);
-  CHECK(test.count("tmp") == 0);
+  CHECK(ask(cache, key, counted(files, "echo bad; exit 4"), policy) == "ran 4 [bad\n] []");
+  CHECK(starts(files) == 6);
+  CHECK(files.count("tmp") == 0);
 }
 
-TEST_CASE("source timeout: the whole process group ends, and that is a failure") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  const auto policy = short_lived();
-  const auto pids = test.outside().file("pids");
+TEST_CASE_METHOD(ShortLived,
+                 "source timeout: the whole process group ends, and that is a failure") {
+  const auto pids = files.outside().file("pids");
   auto source =
       shell("echo half; sleep 1000 & echo $! > " + pids + "; echo $$ >> " + pids + "; wait");
   SECTION("that holds its streams") {}
@@ -280,17 +244,14 @@ TEST_CASE("source timeout: the whole process group ends, and that is a failure")
   for (pid_t pid = 0; file >> pid;) {
     CHECK(wait_until([pid] { return lock::start_ticks_of(pid) == 0; }));
   }
-  CHECK(test.count("tmp") == 0);
+  CHECK(files.count("tmp") == 0);
 }
 
-TEST_CASE("source timeout: one that ignores SIGTERM is killed five seconds later") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived,
+                 "source timeout: one that ignores SIGTERM is killed five seconds later") {
   policy.windows.stale_if_error = hours(1);
   put(cache, key, "good", seconds(10));
-  test.clock().advance(minutes(1));
+  files.clock().advance(minutes(1));
   auto source = shell("trap '' TERM; while :; do sleep 0.1; done");
   source.longest = milliseconds(100);
   CHECK(ask(cache, key, source, policy) ==
@@ -298,15 +259,11 @@ TEST_CASE("source timeout: one that ignores SIGTERM is killed five seconds later
         "value of 1m ago");
 }
 
-TEST_CASE("failure: no output at all can be one") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived, "failure: no output at all can be one") {
   CHECK(ask(cache, key, shell("true"), policy) == "ran 0 [] []");
   policy.failure.empty_is_failure = true;
   policy.windows.stale_if_error = hours(1);
-  test.clock().advance(seconds(10));
+  files.clock().advance(seconds(10));
   CHECK(ask(cache, key, shell("true"), policy) ==
         "stale 0 [] [] failed: the source ended with status 0 and printed nothing; serving the "
         "value of 10s ago");
@@ -332,18 +289,15 @@ TEST_CASE("freshness: a value that nobody reads expires, also without access tim
   CHECK(ask(cache, key, shell("echo two"), policy) == "ran 0 [two\n] []");
 }
 
-TEST_CASE("freshness: what is stored carries its windows and a drawn TTL") {
-  TestCache test;
-  const auto cache = test.open();
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived, "freshness: what is stored carries its windows and a drawn TTL") {
   policy.windows.jitter = 0.5;
   policy.windows.stale_while_revalidate = seconds(20);
   policy.windows.stale_if_error = seconds(30);
   std::set<std::int64_t> lives;
   for (int index = 0; index < 8; ++index) {
-    const auto key = key_of("key" + std::to_string(index));
-    CHECK(ask(cache, key, shell("true"), policy) == "ran 0 [] []");
-    const auto header = must(cache.inspect(key)).entry->header();
+    const auto each = key_of("key" + std::to_string(index));
+    CHECK(ask(cache, each, shell("true"), policy) == "ran 0 [] []");
+    const auto header = must(cache.inspect(each)).entry->header();
     const auto life = header.expires - header.created;
     CHECK(life >= seconds(5));
     CHECK(life < seconds(10));
@@ -354,16 +308,12 @@ TEST_CASE("freshness: what is stored carries its windows and a drawn TTL") {
   CHECK(lives.size() == 8);
 }
 
-TEST_CASE("stale: whoever refreshes dies, and the next one asked sees to it") {
-  TestCache test;
-  const auto cache = test.open();
-  const auto key = key_of("key");
-  auto policy = short_lived();
+TEST_CASE_METHOD(ShortLived, "stale: whoever refreshes dies, and the next one asked sees to it") {
   policy.windows.stale_while_revalidate = hours(1);
   CHECK(ask(cache, key, shell("echo one"), policy) == "ran 0 [one\n] []");
-  test.clock().advance(seconds(10));
+  files.clock().advance(seconds(10));
   const auto served = generation_of(cache, key);
-  const auto pids = test.outside().file("pids");
+  const auto pids = files.outside().file("pids");
   const auto hanging =
       shell("echo $PPID > " + pids + ".new; mv " + pids + ".new " + pids + "; exec sleep 1000");
   CHECK(must(cache.refresh_behind(key, hanging, policy, served, Child::orphan)));
@@ -376,7 +326,7 @@ TEST_CASE("stale: whoever refreshes dies, and the next one asked sees to it") {
   }));
   REQUIRE(wait_until([&] { return seen(cache, key) == "value: two\n"; }));
   CHECK(must(cache.collect({})).problems.empty());
-  CHECK(test.count("tmp") == 0);
+  CHECK(files.count("tmp") == 0);
 }
 
 }  // namespace cachectl::test
