@@ -112,7 +112,7 @@ TEST_CASE("entry: zeros in place of a tail, as a crash leaves them, are a miss")
   put(cache, key, test::pattern(70'000));
   const auto whole = fs::file_size(test.record(key));
   const Damage damage(test.record(key));
-  for (const std::size_t kept : {0, 1, 127, 128, 4096, 65'536, 69'000}) {
+  for (const std::size_t kept : {0U, 1U, 127U, 128U, 4096U, 65'536U, 69'000U}) {
     damage.resize(kept);
     damage.resize(whole);
     INFO("kept " << kept);
