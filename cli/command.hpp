@@ -35,6 +35,7 @@ std::unique_ptr<Command> make_acquire();
 std::unique_ptr<Command> make_config();
 std::unique_ptr<Command> make_daemon();
 std::unique_ptr<Command> make_delete();
+std::unique_ptr<Command> make_doctor();
 std::unique_ptr<Command> make_gc();
 std::unique_ptr<Command> make_get();
 std::unique_ptr<Command> make_help();

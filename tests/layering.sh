@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Includes point down only: lock <- src (base <- config <- tree <- store <- refresh, lease, pool, daemon <- cache) <- cli.
+# Includes point down only: lock <- src (base <- config <- tree <- store <- refresh, lease, pool, daemon <- cache <- status, doctor)
+# <- cli.
 #
 # usage: tests/layering.sh [ROOT]        checks the tree; default: the one this script is in
 #        tests/layering.sh --self-test   checks that broken trees are found out
@@ -28,8 +29,9 @@ check() {
       if (path ~ /^src\/store\//) return 5
       if (path ~ /^src\/(refresh|lease|pool|daemon)\//) return 6
       if (path ~ /^src\/cache\.[ch]pp$/) return 7
-      if (path ~ /^cli\//) return 8
-      if (path ~ /^(tests|scripts)\//) return 9
+      if (path ~ /^src\/(status|doctor)\//) return 8
+      if (path ~ /^cli\//) return 9
+      if (path ~ /^(tests|scripts)\//) return 10
       return 0
     }
     FNR == 1 {
@@ -48,7 +50,7 @@ check() {
       if (quote == "<" && target ~ /^(lock|src|cli|tests|scripts)\//) {
         complain("includes our " target " in angle brackets"); next
       }
-      if (target ~ /^CLI\// && own < 8) { complain("includes " target ": CLI11 belongs to cli/"); next }
+      if (target ~ /^CLI\// && own < 9) { complain("includes " target ": CLI11 belongs to cli/"); next }
       if (quote == "<") next
       their = layer(target)
       if (their == 0) complain("includes \"" target "\", which is in no layer (lock/, src/, cli/)")
@@ -95,6 +97,7 @@ self_test() {
   expect_violation src/refresh/x.cpp '#  include "src/cache.hpp"' 'higher layer' || failed=1
   expect_violation src/lease/x.cpp '#include "src/cache.hpp"' 'higher layer' || failed=1
   expect_violation src/daemon/x.cpp '#include "src/cache.hpp"' 'higher layer' || failed=1
+  expect_violation src/cache.cpp '#include "src/doctor/doctor.hpp"' 'higher layer' || failed=1
   expect_violation src/cache.cpp '#include "cli/main.hpp"' 'higher layer' || failed=1
   expect_violation src/cache.cpp '#include <CLI/CLI.hpp>' 'CLI11' || failed=1
   expect_violation lock/x.cpp '#include <src/key.hpp>' 'angle brackets' || failed=1
