@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "cli/columns.hpp"
 #include "cli/command.hpp"
 #include "cli/json.hpp"
 #include "cli/wait_options.hpp"
@@ -111,11 +112,6 @@ class Lease final : public Command {
 
   [[nodiscard]] std::chrono::nanoseconds age_of(const lease::Lease& lease) const {
     return std::max(now_ - lease.description.since, std::chrono::nanoseconds(0));
-  }
-
-  [[nodiscard]] static std::string short_form(std::chrono::nanoseconds duration) {
-    const auto rounded = std::chrono::floor<std::chrono::seconds>(duration);
-    return rounded.count() <= 0 ? "0s" : config::format_duration(rounded);
   }
 
   [[nodiscard]] std::string table_line(const lease::Lease& lease) const {

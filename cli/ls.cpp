@@ -1,14 +1,13 @@
 // cachectl ls [GLOB] [--json]
 #include <fmt/format.h>
 #include <fnmatch.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 
+#include "cli/columns.hpp"
 #include "cli/command.hpp"
 #include "cli/json.hpp"
-#include "src/config/duration.hpp"
 #include "src/config/size.hpp"
 
 namespace cachectl::cli {
@@ -57,9 +56,7 @@ class Ls final : public Command {
  private:
   /// The longest key, in what the terminal leaves for it.
   static std::size_t key_width(const std::vector<Listed>& rows) {
-    winsize size{};
-    const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    const std::size_t columns = known ? size.ws_col : 80;
+    const std::size_t columns = columns_of(STDOUT_FILENO);
     constexpr std::size_t kOthers = 32;
     std::size_t longest = 3;
     for (const auto& row : rows) longest = std::max(longest, escaped(row.key).size());
@@ -67,24 +64,13 @@ class Ls final : public Command {
   }
 
   [[nodiscard]] std::string table_line(const Listed& row, std::size_t width) const {
-    auto key = escaped(row.key);
-    if (key.size() > width) {
-      std::size_t cut = width - 1;
-      while (cut > 0 && (static_cast<unsigned char>(key[cut]) & 0xC0U) == 0x80) --cut;
-      key = key.substr(0, cut) + "…";
-    }
+    const auto key = cut(escaped(row.key), width);
     const auto left = row.header.expires == kNever         ? std::string("never")
                       : !store::is_fresh(row.header, now_) ? std::string("expired")
                                                            : short_form(row.header.expires - now_);
     return fmt::format("{:<{}}  {:>8}  {:>8}  {:>10}\n", key, width,
                        short_form(now_ - row.header.created), left,
                        config::format_size(row.header.value_size()));
-  }
-
-  static std::string short_form(std::chrono::nanoseconds duration) {
-    const auto rounded =
-        std::chrono::floor<std::chrono::seconds>(std::max(duration, std::chrono::nanoseconds(0)));
-    return rounded.count() == 0 ? "0s" : config::format_duration(rounded);
   }
 
   [[nodiscard]] std::string plain_line(const Listed& row) const {

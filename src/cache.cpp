@@ -66,6 +66,7 @@ Result<const store::Root*> Cache::ensure_root() const {
   return state_->root.get();
 }
 
+Result<const store::Root*> Cache::root() const { return state_->existing(); }
 const std::string& Cache::path() const { return state_->options.root; }
 const Clock& Cache::clock() const { return *state_->options.clock; }
 bool Cache::exists() const { return state_->existing().value_or(nullptr) != nullptr; }
@@ -435,20 +436,12 @@ Result<void> Cache::unlock_on(int descriptor) const {
 Result<void> Cache::list(const std::function<void(const Listed&)>& row) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return {};
-  CACHECTL_TRY(store::each_entry(
-      *root, 0, [&](const lock::Directory& in, const std::string& name) -> Result<bool> {
-        KeyHash hash;
-        if (!store::hash_of_entry(in, name, hash)) return true;
-        auto found = store::open_record(in, name, nullptr, store::Want::header);
-        if (!found) {
-          warn(found.error());
-          return true;
-        }
-        if (found->defect) warn(*found->defect);
-        if (found->entry) row({std::string(found->entry->key()), found->entry->header()});
-        return true;
-      }));
-  return {};
+  return store::each_record(
+      *root,
+      [&](const KeyHash&, const store::Entry& entry) {
+        row({std::string(entry.key()), entry.header()});
+      },
+      [this](const Error& what) { warn(what); });
 }
 
 Result<lease::Taken> Cache::acquire(const Key* key, lock::Mode mode, const lock::Deadline& deadline,

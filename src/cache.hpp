@@ -195,6 +195,9 @@ class Cache {
   [[nodiscard]] Result<store::GcReport> collect(const store::GcPolicy& policy,
                                                 const IdleReplicas& idle = {}) const;
 
+  /// For what looks at all that there is (src/status, src/doctor); null: nothing.
+  [[nodiscard]] Result<const store::Root*> root() const;
+
   [[nodiscard]] const std::string& path() const;
   [[nodiscard]] const Clock& clock() const;
   [[nodiscard]] bool exists() const;

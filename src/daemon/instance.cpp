@@ -9,6 +9,8 @@
 #include <array>
 #include <chrono>
 
+#include "lock/number.hpp"
+#include "lock/range_query.hpp"
 #include "lock/retry.hpp"
 
 namespace cachectl::daemon {
@@ -70,6 +72,25 @@ Result<Instance> Instance::claim(const lock::Directory& directory, mode_t mode) 
     leave_note(instance.file_.descriptor());
     return instance;
   }
+}
+
+Result<std::optional<Instance::Other>> Instance::find(const lock::Directory& directory) {
+  CACHECTL_ASSIGN(auto opened, directory.open_if_exists(kFile, O_RDONLY | O_NONBLOCK));
+  if (!opened) return std::optional<Other>();
+  const lock::FileLock file(std::move(*opened), directory.path_of(kFile));
+  CACHECTL_ASSIGN(const auto held, lock::locked_by_others(file.descriptor(), {0, 0}, file.path()));
+  if (!held) return std::optional<Other>();
+  Other other;
+  // ": pid 812, since 2026-11-21T22:41:00Z"
+  const auto note = note_in(file.descriptor());
+  constexpr std::string_view kPid = ": pid ";
+  constexpr std::string_view kSince = ", since ";
+  if (const auto comma = note.find(kSince); comma != std::string::npos) {
+    if (parse_number(note.substr(kPid.size(), comma - kPid.size()), other.pid)) {
+      other.since = note.substr(comma + kSince.size());
+    }
+  }
+  return std::optional(std::move(other));
 }
 
 bool Instance::holds(const lock::Directory& directory) const {

@@ -8,6 +8,9 @@
 // share the lock.
 #pragma once
 
+#include <sys/types.h>
+
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -26,6 +29,14 @@ class Instance {
   /// Whether `directory`, opened anew, still has the file that is locked: somebody may have
   /// removed all of the cache.
   [[nodiscard]] bool holds(const lock::Directory& directory) const;
+
+  /// Of the one that runs: what its note says of it; it may say nothing.
+  struct Other {
+    pid_t pid = 0;      ///< 0: not known
+    std::string since;  ///< "2026-11-21T22:41:00Z"
+  };
+  /// nullopt: none runs.
+  [[nodiscard]] static Result<std::optional<Other>> find(const lock::Directory& directory);
 
  private:
   explicit Instance(lock::FileLock file) : file_(std::move(file)) {}

@@ -61,4 +61,22 @@ bool hash_of_entry(const lock::Directory& directory, const std::string& name, Ke
   return KeyHash::parse(path.substr(slash + 1) + name, hash);
 }
 
+Result<void> each_record(const Root& root, const VisitRecord& visit,
+                         const std::function<void(const Error&)>& defect) {
+  CACHECTL_TRY(
+      each_entry(root, 0, [&](const lock::Directory& in, const std::string& name) -> Result<bool> {
+        KeyHash hash;
+        if (!hash_of_entry(in, name, hash)) return true;
+        const auto found = open_record(in, name, nullptr, Want::header);
+        if (!found) {
+          defect(found.error());
+          return true;
+        }
+        if (found->defect) defect(*found->defect);
+        if (found->entry) visit(hash, *found->entry);
+        return true;
+      }));
+  return {};
+}
+
 }  // namespace cachectl::store

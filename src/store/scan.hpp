@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "src/store/entry.hpp"
 #include "src/store/root.hpp"
 
 namespace cachectl::store {
@@ -22,5 +23,11 @@ using Visit = std::function<Result<bool>(const lock::Directory&, const std::stri
 /// The hash that a record file of this name belongs to; false when no record has it.
 [[nodiscard]] bool hash_of_entry(const lock::Directory& directory, const std::string& name,
                                  KeyHash& hash);
+
+/// Calls `visit` for each record that can be read, in no order, and `defect` with why one
+/// cannot. Each is opened once, and of its value nothing is looked at.
+using VisitRecord = std::function<void(const KeyHash&, const Entry&)>;
+[[nodiscard]] Result<void> each_record(const Root& root, const VisitRecord& visit,
+                                       const std::function<void(const Error&)>& defect);
 
 }  // namespace cachectl::store
