@@ -1,6 +1,11 @@
-// cachectl verify KEY...
+// cachectl verify KEY... | --all
+#include <fmt/format.h>
+
 #include "cli/command.hpp"
 #include "cli/json.hpp"
+#include "cli/progress_line.hpp"
+#include "src/config/size.hpp"
+#include "src/config/value.hpp"
 
 namespace cachectl::cli {
 
@@ -9,14 +14,77 @@ namespace {
 class Verify final : public Command {
  public:
   void define(Definition& definition) override {
-    definition.positionals("KEY", keys_, "The keys", true);
-    definition.flag("--json", json_, "One JSON object a key and line");
+    definition_ = &definition;
+    definition.positionals("KEY", keys_, "The keys", false);
+    definition.flag("--all", all_, "All values, and the superseded trees that are still there");
+    definition.option("--jobs", jobs_, "N",
+                      "--all: in so many threads; one a processor by default");
+    definition.flag("--json", json_, "One JSON object a key and line; --all: one for each problem");
     definition.footer(
         "Reads all of the values, fresh or not, and compares them with their checksums. What is\n"
-        "wrong is printed, one line each. Exit status 1 when something is, or nothing is stored.");
+        "wrong is printed, one line each; with --all a summary on standard error, or with --json\n"
+        "as the last line. Exit status 1 when something is wrong, or nothing is stored under KEY.");
   }
 
   Result<int> execute(Session& session) override {
+    if (all_ == !keys_.empty()) {
+      return fail(Errc::usage, all_ ? "both keys and --all were given" : "nothing to verify",
+                  "name keys, or give --all");
+    }
+    if (!all_ && definition_->was_given("--jobs")) {
+      return fail(Errc::usage, "--jobs is for --all");
+    }
+    return all_ ? verify_all(session) : verify_keys(session);
+  }
+
+ private:
+  using Problems = std::optional<std::vector<std::string>>;
+
+  Result<int> verify_all(Session& session) const {
+    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    store::VerifyOptions options;
+    if (definition_->was_given("--jobs")) {
+      constexpr std::uint64_t kMost = 64;
+      const auto number = config::parse_whole(jobs_, kMost);
+      if (!number || *number == 0) {
+        return fail(Errc::usage, "--jobs: '" + escaped(jobs_) + "' is not a number from 1 to 64");
+      }
+      options.jobs = static_cast<unsigned>(*number);
+    }
+    ProgressLine line;
+    Result<void> printed;
+    options.problem = [&](const std::string& where, const std::string& what) {
+      if (!printed) return;
+      Json object;
+      object["where"] = escaped(where);
+      object["problem"] = escaped(what);
+      printed = session.print(json_ ? one_line(object) + "\n"
+                                    : escaped(where) + ": " + escaped(what) + "\n");
+    };
+    options.progress = [&](std::uint64_t done, std::uint64_t of) {
+      line.show([&] { return fmt::format("{}/{} verified", done, of); });
+    };
+    CACHECTL_ASSIGN(const auto verified, cache->verify_all(options));
+    line.clear();
+    CACHECTL_TRY(std::move(printed));
+    if (json_) {
+      Json object;
+      object["records"] = verified.records;
+      object["trees"] = verified.trees;
+      object["bytes"] = verified.bytes;
+      object["damaged"] = verified.damaged;
+      CACHECTL_TRY(session.print(one_line(object) + "\n"));
+    } else {
+      session.tell(fmt::format("verify: {} records ({}) and {} trees: {}", verified.records,
+                               config::format_size(verified.bytes), verified.trees,
+                               verified.damaged == 0
+                                   ? std::string("all intact")
+                                   : fmt::format("{} damaged", verified.damaged)));
+    }
+    return verified.damaged == 0 ? kDone : kNo;
+  }
+
+  Result<int> verify_keys(Session& session) {
     CACHECTL_ASSIGN(const Cache* cache, session.cache());
     int status = kDone;
     for (const auto& bytes : keys_) {
@@ -27,9 +95,6 @@ class Verify final : public Command {
     }
     return status;
   }
-
- private:
-  using Problems = std::optional<std::vector<std::string>>;
 
   static Result<void> print_json(Session& session, const Key& key, const Problems& problems) {
     Json object;
@@ -50,7 +115,10 @@ class Verify final : public Command {
     return session.print(text);
   }
 
+  Definition* definition_ = nullptr;
   std::vector<std::string> keys_;
+  std::string jobs_;
+  bool all_ = false;
   bool json_ = false;
 };
 

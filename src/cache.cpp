@@ -269,32 +269,15 @@ Result<std::optional<std::vector<std::string>>> Cache::verify(const Key& key) co
   CACHECTL_ASSIGN(auto lookup, inspect(key));
   if (lookup.defect) return std::optional(Problems{lookup.defect->message});
   if (!lookup.entry) return std::optional<Problems>();
-  Problems problems;
-  if (auto verified = lookup.entry->verify(); !verified) {
-    if (verified.error().code != Errc::corrupt) return fail(std::move(verified).error());
-    problems.push_back(verified.error().message);
-  }
-  const auto& header = lookup.entry->header();
-  if (header.kind != store::Kind::tree) return std::optional(std::move(problems));
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
-  CACHECTL_ASSIGN(const auto found, store::pin_tree(*root, key.hash(), header.tree_generation));
-  if (!found) {
-    problems.push_back("generation " + std::to_string(header.tree_generation) + " is missing");
-    return std::optional(std::move(problems));
-  }
-  auto manifest = found->manifest();
-  if (!manifest) {
-    if (manifest.error().code != Errc::corrupt) return fail(std::move(manifest).error());
-    problems.push_back(manifest.error().message);
-    return std::optional(std::move(problems));
-  }
-  CACHECTL_ASSIGN(const auto deviations,
-                  tree::verify(found->directory(), store::StagedTree::kValue, *manifest));
-  for (const auto& deviation : deviations) {
-    problems.push_back(found->path() + (deviation.path.empty() ? "" : "/" + deviation.path) + ": " +
-                       std::string(tree::name_of(deviation.difference)));
-  }
+  CACHECTL_ASSIGN(auto problems, store::value_problems(*root, key.hash(), *lookup.entry));
   return std::optional(std::move(problems));
+}
+
+Result<store::Verified> Cache::verify_all(const store::VerifyOptions& options) const {
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return store::Verified{};
+  return store::verify_all(*root, options);
 }
 
 Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writer,

@@ -34,6 +34,7 @@
 #include "src/refresh/coalesce.hpp"
 #include "src/store/gc.hpp"
 #include "src/store/store.hpp"
+#include "src/store/verify.hpp"
 
 namespace cachectl {
 
@@ -123,6 +124,9 @@ class Cache {
   /// Reads all of the value of a key, fresh or not, and says what is wrong with it, one
   /// line each; nullopt: nothing is stored.
   [[nodiscard]] Result<std::optional<std::vector<std::string>>> verify(const Key& key) const;
+
+  /// Reads all that is stored, see store/verify.hpp.
+  [[nodiscard]] Result<store::Verified> verify_all(const store::VerifyOptions& options) const;
 
   /// True: there was a record.
   [[nodiscard]] Result<bool> remove(const Key& key, const WritePolicy& policy) const;
