@@ -1,4 +1,4 @@
-// cachectl daemon [--jobs N] [--gc-interval D]
+// cachectl daemon [--jobs N] [--gc-interval D] [--listen ADDRESS]
 #include "src/daemon/daemon.hpp"
 
 #include <fcntl.h>
@@ -9,7 +9,9 @@
 
 #include "cli/command.hpp"
 #include "cli/configured.hpp"
+#include "cli/daemon_pages.hpp"
 #include "src/config/duration.hpp"
+#include "src/daemon/http.hpp"
 #include "src/daemon/instance.hpp"
 
 namespace cachectl::cli {
@@ -116,12 +118,17 @@ WorkReport report_of(const refresh::RunResult& result, const Listener& said,
   return {status, "the source failed with status " + std::to_string(status) + said.first_line()};
 }
 
+/// The value of daemon.listen without a listener.
+constexpr const char* kNowhere = "off";
+
 class DaemonCommand final : public Command {
  public:
   void define(Definition& definition) override {
     definition.setting("-j,--jobs", "daemon.jobs", "N", "How many sources run at a time");
     definition.setting("--gc-interval", "daemon.gc-interval", "D",
                        "How often to do what gc does: 1h, never");
+    definition.setting("--listen", "daemon.listen", "ADDRESS",
+                       "Answer HTTP requests there: 127.0.0.1:9100");
     definition.footer(
         "Makes the values of the entries that are configured with warm = true, and makes them\n"
         "anew before they expire; what fails is tried again. Stays in the foreground and logs to\n"
@@ -140,13 +147,18 @@ class DaemonCommand final : public Command {
     }
     CACHECTL_ASSIGN(auto notify, daemon::Notify::adopt());
     CACHECTL_TRY(claim());
+    CACHECTL_ASSIGN(auto board, daemon::Board::create());
     daemon::Duties duties;
     duties.load = [this] { return load(); };
     duties.refresh = [this](const std::string& name) { return refresh(name); };
     duties.collect = [this] { return collect(); };
+    duties.serve = [this](const daemon::Notice& notice) {
+      DaemonPages pages(*current_, notice);
+      return daemon::serve(listener_.get(), [&](std::string_view path) { return pages.at(path); });
+    };
     duties.check = [this] { return claim(); };
     duties.log = [this](const std::string& line) { session_->tell("daemon: " + line); };
-    daemon::Daemon loop(std::move(duties), std::move(notify));
+    daemon::Daemon loop(std::move(duties), std::move(notify), std::move(board));
     CACHECTL_TRY(loop.run());
     return kDone;
   }
@@ -179,8 +191,23 @@ class DaemonCommand final : public Command {
                   "start the daemon anew");
     }
     CACHECTL_ASSIGN(auto plan, plan_of(*next));
+    CACHECTL_TRY(listen(settings->daemon_listen));
+    plan.listener = listener_.get();
     current_ = std::move(next);
     return plan;
+  }
+
+  /// The socket is the daemon's, so that requests wait while what answers them starts anew.
+  Result<void> listen(const std::string& address) {
+    if (address == listens_at_) return {};
+    lock::Fd opened;
+    if (address != kNowhere) {
+      CACHECTL_ASSIGN(opened, daemon::listen_on(address));
+      session_->tell("daemon: listening at http://" + daemon::address_of(opened.get()));
+    }
+    listener_ = std::move(opened);
+    listens_at_ = address;
+    return {};
   }
 
   WorkReport refresh(const std::string& name) {
@@ -211,6 +238,8 @@ class DaemonCommand final : public Command {
   Session* session_ = nullptr;        // as the daemon was started
   std::unique_ptr<Session> current_;  // by the configuration in force
   std::optional<daemon::Instance> instance_;
+  lock::Fd listener_;
+  std::string listens_at_ = kNowhere;  // as it was configured
 };
 
 }  // namespace

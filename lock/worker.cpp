@@ -27,12 +27,13 @@ WorkReport guarded(const std::function<WorkReport()>& work) {
 }
 
 [[noreturn]] void be_worker(const std::function<WorkReport()>& work, const sigset_t& mask,
-                            Bond bond, pid_t parent, int to) {
+                            Bond bond, pid_t parent, int to, std::vector<int> kept) {
   if (bond == Bond::loose) ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   // It may have died before the call took effect.
   if (::getppid() != parent) ::_exit(128 + SIGKILL);
-  if (bond == Bond::loose) close_all_but({STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, to});
+  kept.insert(kept.end(), {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, to});
+  if (bond == Bond::loose) close_all_but(std::move(kept));
   ::sigprocmask(SIG_SETMASK, &mask, nullptr);
   const auto report = guarded(work);
   std::string_view text = report.text;
@@ -44,7 +45,7 @@ WorkReport guarded(const std::function<WorkReport()>& work) {
 }  // namespace
 
 Result<Worker> Worker::start(const std::function<WorkReport()>& work, const sigset_t& mask,
-                             Bond bond) {
+                             Bond bond, std::vector<int> kept) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail(system_error("pipe"));
   Fd read(ends[0]);
@@ -52,7 +53,7 @@ Result<Worker> Worker::start(const std::function<WorkReport()>& work, const sigs
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return fail(system_error("fork"));
-  if (pid == 0) be_worker(work, mask, bond, parent, write.get());
+  if (pid == 0) be_worker(work, mask, bond, parent, write.get(), std::move(kept));
   if (bond == Bond::loose) ::setpgid(pid, pid);  // kill may come before it has got so far
   return Worker(pid, std::move(read), bond);
 }

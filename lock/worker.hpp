@@ -13,6 +13,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "lock/fd.hpp"
 
@@ -29,17 +30,19 @@ enum class Bond {
   /// In its process group, with all of its descriptors. It says what it likes: the parent is
   /// to listen.
   close,
-  /// In a process group of its own, with the three standard streams only: nothing that is to
-  /// end with the parent lives on in it, or in what it starts. What it says is cut to
-  /// PIPE_BUF bytes, so that nobody has to listen before it was reaped.
+  /// In a process group of its own, with the three standard streams, and what is named, only:
+  /// nothing that is to end with the parent lives on in it, or in what it starts. What it says
+  /// is cut to PIPE_BUF bytes, so that nobody has to listen before it was reaped.
   loose,
 };
 
 class Worker {
  public:
-  /// What `work` throws becomes a report with status 125.
+  /// What `work` throws becomes a report with status 125. `kept`: descriptors that a loose one
+  /// gets besides.
   [[nodiscard]] static Result<Worker> start(const std::function<WorkReport()>& work,
-                                            const sigset_t& mask, Bond bond);
+                                            const sigset_t& mask, Bond bond,
+                                            std::vector<int> kept = {});
 
   [[nodiscard]] pid_t pid() const { return pid_; }
   void send(int signal) const;

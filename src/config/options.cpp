@@ -41,6 +41,8 @@ constexpr std::array<Option, option_count> table{{
      "how many sources `daemon` runs at a time"},
     {"daemon.gc-interval", Type::duration, "1h", "CACHECTL_DAEMON_GC_INTERVAL", "",
      &Settings::daemon_gc_interval, "how often `daemon` does what `gc` does"},
+    {"daemon.listen", Type::text, "off", "CACHECTL_DAEMON_LISTEN", "", &Settings::daemon_listen,
+     "where `daemon` answers HTTP requests for its state, such as 127.0.0.1:9100, or off"},
 }};
 
 }  // namespace

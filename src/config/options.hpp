@@ -58,7 +58,7 @@ struct Option {
   std::string_view doc;  ///< one line, no full stop
 };
 
-inline constexpr std::size_t option_count = 14;
+inline constexpr std::size_t option_count = 15;
 
 /// Every option; those without a section first, then section by section.
 [[nodiscard]] std::span<const Option, option_count> options();

@@ -57,6 +57,7 @@ struct Settings {
   std::chrono::nanoseconds gc_time_limit{};
   std::uint64_t daemon_jobs = 0;
   std::chrono::nanoseconds daemon_gc_interval{};
+  std::string daemon_listen;  ///< an address, or off
 
   Entries entries;  ///< what the files say about single keys and patterns, section by section
   std::map<std::string, std::chrono::nanoseconds, std::less<>> strategies;  ///< TTLs by name

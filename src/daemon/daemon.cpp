@@ -19,6 +19,8 @@ using Clock = std::chrono::steady_clock;
 
 /// Less than the five seconds that the promise allows for all.
 constexpr std::chrono::seconds kGrace{4};
+/// Between two starts of what answers requests.
+constexpr std::chrono::seconds kServerPause{1};
 /// The status of a refresh that could not be started.
 constexpr int kNotStarted = 125;
 
@@ -33,8 +35,11 @@ std::optional<Clock::time_point> later(Clock::time_point now, std::chrono::nanos
 
 }  // namespace
 
-Daemon::Daemon(Duties duties, Notify notify)
-    : duties_(std::move(duties)), notify_(std::move(notify)), schedule_(refresh::draw) {}
+Daemon::Daemon(Duties duties, Notify notify, Board board)
+    : duties_(std::move(duties)),
+      notify_(std::move(notify)),
+      schedule_(refresh::draw),
+      board_(std::move(board)) {}
 
 Result<void> Daemon::run() {
   // Before the trap, which passes over what is ignored: our children would be gone unseen.
@@ -45,15 +50,15 @@ Result<void> Daemon::run() {
   schedule_.replace(plan_.entries, Clock::now());
   duties_.log(fmt::format("started with {}, {} at a time",
                           count(schedule_.size(), "entry", "entries"), plan_.jobs));
-  while (!stopping_ || !running_.empty() || collection_) {
+  while (!stopping_ || !workers().empty()) {
     const auto now = Clock::now();
     notify_.give_sign(now);
     if (!stopping_) {
       CACHECTL_TRY(start_work(now));
+      start_server(now);
       announce();
     } else if (kill_at_ && now >= *kill_at_) {
-      for (const auto& [pid, each] : running_) each.worker.kill();
-      if (collection_) collection_->worker.kill();
+      for (const auto* worker : workers()) worker->kill();
       kill_at_.reset();
     }
     wait(now);
@@ -100,6 +105,26 @@ void Daemon::start_collection(Time now) {
   }
 }
 
+void Daemon::start_server(Time now) {
+  if (plan_.listener < 0 || server_ || now < next_server_) return;
+  next_server_ = now + kServerPause;
+  auto worker = lock::Worker::start([this] { return duties_.serve(board_.notice()); },
+                                    trap_->previous_mask(), lock::Bond::loose, {plan_.listener});
+  if (worker) {
+    server_.emplace(Running{"listener", std::move(*worker), now});
+  } else {
+    duties_.log(fmt::format("listener: not started: {}", worker.error().describe()));
+  }
+}
+
+std::vector<const lock::Worker*> Daemon::workers() const {
+  std::vector<const lock::Worker*> all;
+  for (const auto& [pid, each] : running_) all.push_back(&each.worker);
+  if (collection_) all.push_back(&collection_->worker);
+  if (server_) all.push_back(&server_->worker);
+  return all;
+}
+
 std::optional<Daemon::Time> Daemon::next_event() const {
   std::optional<Time> next;
   const auto take = [&](const std::optional<Time>& at) {
@@ -112,6 +137,7 @@ std::optional<Daemon::Time> Daemon::next_event() const {
   }
   if (running_.size() < plan_.jobs) take(schedule_.next_due());
   if (!collection_) take(next_collection_);
+  if (plan_.listener >= 0 && !server_) take(next_server_);
   return next;
 }
 
@@ -146,18 +172,27 @@ void Daemon::reap() {
     // Not those that we know only: as the first process of a container we get orphans too.
     const pid_t pid = lock::retry([&] { return ::waitpid(-1, &status, WNOHANG); });
     if (pid <= 0) return;
-    if (collection_ && collection_->worker.pid() == pid) {
-      const auto report = collection_->worker.finish(status);
-      collection_.reset();
-      if (report.status != 0 && !stopping_) duties_.log("gc: " + report.text);
-      continue;
-    }
+    if (reap_other(pid, status)) continue;
     const auto found = running_.find(pid);
     if (found == running_.end()) continue;
     Running ended = std::move(found->second);
     running_.erase(found);
     if (!stopping_) settle(ended, ended.worker.finish(status), Clock::now());
   }
+}
+
+/// Whether it was no refresh, but one of the others.
+bool Daemon::reap_other(pid_t pid, int status) {
+  for (auto* other : {&collection_, &server_}) {
+    if (!*other || (*other)->worker.pid() != pid) continue;
+    const auto report = (*other)->worker.finish(status);
+    if (report.status != 0 && !stopping_) {
+      duties_.log(fmt::format("{}: {}", (*other)->name, report.text));
+    }
+    other->reset();
+    return true;
+  }
+  return false;
 }
 
 void Daemon::settle(const Running& ended, const lock::WorkReport& report, Time now) {
@@ -188,6 +223,9 @@ void Daemon::reload() {
     plan_ = std::move(*plan);
     const auto now = Clock::now();
     schedule_.replace(plan_.entries, now);
+    // It has the old listener and the old configuration.
+    if (server_) server_->worker.send(SIGTERM);
+    next_server_ = now;
     if (ready_) {
       const auto first = later(now, plan_.gc_interval);
       next_collection_ = next_collection_ && first ? std::min(*next_collection_, *first) : first;
@@ -205,18 +243,21 @@ void Daemon::stop() {
   kill_at_ = stopping_ ? now : now + kGrace;
   if (stopping_) return;
   stopping_ = true;
+  board_.notice().stage = Stage::stopping;
   notify_.send("STOPPING=1");
   duties_.log(running_.empty()
                   ? "stopping"
                   : "stopping, and ending " + count(running_.size(), "refresh", "refreshes"));
-  for (const auto& [pid, each] : running_) each.worker.send(SIGTERM);
-  if (collection_) collection_->worker.send(SIGTERM);
+  for (const auto* worker : workers()) worker->send(SIGTERM);
 }
 
 void Daemon::announce() {
   notify_.status(schedule_.describe());
+  board_.notice().entries = schedule_.size();
+  board_.notice().failing = schedule_.failing();
   if (ready_ || !schedule_.is_ready()) return;
   ready_ = true;
+  board_.notice().stage = Stage::ready;
   // Where nothing needs to wait for it: what a killed predecessor left behind goes now.
   if (plan_.gc_interval != std::chrono::nanoseconds::max()) next_collection_ = Clock::now();
   const bool told = notify_.send("READY=1");

@@ -23,6 +23,7 @@
 
 #include "lock/signals.hpp"
 #include "lock/worker.hpp"
+#include "src/daemon/board.hpp"
 #include "src/daemon/notify.hpp"
 #include "src/daemon/schedule.hpp"
 
@@ -32,6 +33,7 @@ struct Plan {
   std::vector<Schedule::Entry> entries;
   std::uint64_t jobs = 4;                                                  ///< at a time
   std::chrono::nanoseconds gc_interval = std::chrono::nanoseconds::max();  ///< max: never
+  int listener = -1;  ///< a socket that `serve` answers at; -1: none
 };
 
 struct Duties {
@@ -41,6 +43,8 @@ struct Duties {
   std::function<lock::WorkReport(const std::string& name)> refresh;
   /// In a child.
   std::function<lock::WorkReport()> collect;
+  /// In a child, which is started again when it ends: answers requests at the listener.
+  std::function<lock::WorkReport(const Notice&)> serve;
   /// Before work is begun: an error ends the daemon.
   std::function<Result<void>()> check;
   /// One line for people.
@@ -49,7 +53,7 @@ struct Duties {
 
 class Daemon {
  public:
-  Daemon(Duties duties, Notify notify);
+  Daemon(Duties duties, Notify notify, Board board);
 
   /// Until it is told to end. Errors: `load` at the start, `check`, or no signals.
   [[nodiscard]] Result<void> run();
@@ -64,10 +68,13 @@ class Daemon {
 
   [[nodiscard]] Result<void> start_work(Time now);
   void start_collection(Time now);
+  void start_server(Time now);
+  [[nodiscard]] std::vector<const lock::Worker*> workers() const;
   void launch(const std::string& name, Time now);
   void wait(Time now) const;
   void handle_signals();
   void reap();
+  bool reap_other(pid_t pid, int status);
   void settle(const Running& ended, const lock::WorkReport& report, Time now);
   void reload();
   void stop();
@@ -82,6 +89,9 @@ class Daemon {
   std::map<pid_t, Running> running_;
   std::optional<Running> collection_;
   std::optional<Time> next_collection_;
+  Board board_;
+  std::optional<Running> server_;
+  Time next_server_{};  // not before, so that one which ends at once costs little
   bool ready_ = false;
   bool stopping_ = false;
   std::optional<Time> kill_at_;

@@ -133,6 +133,11 @@ std::optional<nanoseconds> Schedule::pause(const std::string& name, Time now) co
   return std::max<nanoseconds>(found->second.due - now, nanoseconds(0));
 }
 
+std::size_t Schedule::failing() const {
+  const auto fails = [](const auto& item) { return item.second.failures > 0; };
+  return static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(), fails));
+}
+
 std::string Schedule::describe() const {
   std::string text = fmt::format("{} {}", size(), size() == 1 ? "entry" : "entries");
   if (const auto left = untried(); left > 0) text += fmt::format(", {} to be made first", left);

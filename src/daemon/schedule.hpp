@@ -57,6 +57,8 @@ class Schedule {
   [[nodiscard]] bool is_ready() const { return untried() == 0; }
   [[nodiscard]] bool contains(const std::string& name) const { return entries_.contains(name); }
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
+  /// How many of them failed when they were last made.
+  [[nodiscard]] std::size_t failing() const;
   /// Failures in a row.
   [[nodiscard]] std::uint64_t failures(const std::string& name) const;
   /// How long it rests from now; nullopt: it does not, or for ever.
