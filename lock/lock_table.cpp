@@ -126,6 +126,7 @@ HeldLock& HeldLock::operator=(HeldLock&& other) noexcept {
   outer_ = std::move(other.outer_);
   directory_ = other.directory_;
   name_ = std::move(other.name_);
+  told_ = std::move(other.told_);
   return *this;
 }
 
@@ -136,7 +137,13 @@ void HeldLock::release() {
   const Range range = self_.slot.range(self_.depth);
   [[maybe_unused]] const auto unlocked =
       file_->unlock(self_.slot.is_whole() ? Range{range.start - 1, range.length + 1} : range);
+  leave_to_children();
+}
+
+void HeldLock::leave_to_children() {
+  if (!file_ || file_->descriptor() < 0) return;
   file_.reset();
+  if (told_) told_();
 }
 
 Result<void> HeldLock::still_valid() const {

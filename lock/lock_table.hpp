@@ -29,6 +29,7 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -85,7 +86,10 @@ class HeldLock {
 
   /// Lets go without releasing: children that share the descriptor keep the lock until
   /// they have ended; without such children it is free.
-  void leave_to_children() { file_.reset(); }
+  void leave_to_children();
+
+  /// Called once we have let go, in either way. An empty one: nobody is to be told.
+  void when_let_go(std::function<void()> told) { told_ = std::move(told); }
 
   /// Ok while the lock file that we hold is the one that others lock. Asked right
   /// before a publish, so that a lock that was lost cannot publish.
@@ -113,6 +117,7 @@ class HeldLock {
   OuterLocks outer_;
   const Directory* directory_;
   std::string name_;
+  std::function<void()> told_;
 };
 
 class LockTable {

@@ -11,6 +11,22 @@
 
 namespace cachectl {
 
+using telemetry::What;
+
+namespace {
+
+/// For who finds out: that a lease was lost. Its holder has told if it could.
+void tell_lost(const store::Root& root, const lease::Id& id, const Error& error) {
+  if (error.code != Errc::lease_lost) return;
+  const auto found = lease::find(root, id);
+  if (!found || !*found) return;  // released
+  const auto& what = (*found)->description;
+  if (what.ended != lease::Ended::no && what.ended != lease::Ended::owner) return;
+  root.tell({What::lease_lost, what.key.value_or("")});
+}
+
+}  // namespace
+
 struct Cache::State {
   CacheOptions options;
   SystemClock system_clock;
@@ -24,21 +40,32 @@ struct Cache::State {
     const std::lock_guard guard(mutex);
     if (!root) {
       CACHECTL_ASSIGN(auto found, store::Root::open(options.root, options.sharing, options.outer));
-      if (found) root = std::make_unique<store::Root>(std::move(*found));
+      if (found) adopt(std::move(*found));
     }
     return root.get();
+  }
+
+  void adopt(store::Root found) {
+    root = std::make_unique<store::Root>(std::move(found));
+    root->observe(&options.observers);
   }
 
   /// Makes the lease that was named an outer lock.
   Result<void> borrow() {
     CACHECTL_ASSIGN(const auto id, lease::Id::parse(options.lease));
-    CACHECTL_ASSIGN(const auto found, store::Root::open(options.root, options.sharing));
+    CACHECTL_ASSIGN(auto found, store::Root::open(options.root, options.sharing));
     if (!found) {
       return fail(Errc::lease_lost,
                   "lease " + id.text() + " was lost: there is no cache " + options.root,
                   "nothing was written");
     }
-    CACHECTL_ASSIGN(borrowed, lease::borrow(*found, id));
+    auto lent = lease::borrow(*found, id);
+    if (!lent) {
+      found->observe(&options.observers);
+      tell_lost(*found, id, lent.error());
+      return fail(std::move(lent).error());
+    }
+    borrowed = std::move(*lent);
     // Like those that a parent hands down, so that a source keeps the lock after our death.
     for (const auto& descriptor : borrowed.descriptors) ::fcntl(descriptor.get(), F_SETFD, 0);
     options.outer.insert(options.outer.end(), borrowed.locks.begin(), borrowed.locks.end());
@@ -61,7 +88,7 @@ Result<const store::Root*> Cache::ensure_root() const {
     const auto& options = state_->options;
     CACHECTL_ASSIGN(auto root,
                     store::Root::open_or_create(options.root, options.sharing, options.outer));
-    state_->root = std::make_unique<store::Root>(std::move(root));
+    state_->adopt(std::move(root));
   }
   return state_->root.get();
 }
@@ -70,6 +97,17 @@ Result<const store::Root*> Cache::root() const { return state_->existing(); }
 const std::string& Cache::path() const { return state_->options.root; }
 const Clock& Cache::clock() const { return *state_->options.clock; }
 bool Cache::exists() const { return state_->existing().value_or(nullptr) != nullptr; }
+
+void Cache::tell(const telemetry::Happening& what) const {
+  telemetry::tell(&state_->options.observers, what);
+}
+
+void Cache::tell_read(const Key& key, const store::RecordHeader* header, std::uint64_t bytes,
+                      const telemetry::Stopwatch& since) const {
+  if (header == nullptr) return tell({What::miss, key.bytes()});
+  tell({What::hit, key.bytes(), since.elapsed(), header->source_duration, bytes, header->generation,
+        header->exit_status});
+}
 
 void Cache::warn(const Error& what) const {
   if (state_->options.warn) state_->options.warn(what);
@@ -105,19 +143,29 @@ Result<void> check_bytes(const Key& key, const store::Entry& entry) {
 }  // namespace
 
 Result<std::optional<store::Entry>> Cache::get(const Key& key) const {
+  const telemetry::Stopwatch asked;
   CACHECTL_ASSIGN(auto entry, find_fresh(key));
-  if (!entry) return entry;
-  CACHECTL_TRY(check_bytes(key, *entry));
-  CACHECTL_ASSIGN(const bool intact, whole(entry->verify()));
-  if (!intact) entry.reset();
+  if (entry) {
+    CACHECTL_TRY(check_bytes(key, *entry));
+    CACHECTL_ASSIGN(const bool intact, whole(entry->verify()));
+    if (!intact) entry.reset();
+  }
+  tell_read(key, entry ? &entry->header() : nullptr, entry ? entry->header().output_size : 0,
+            asked);
   return entry;
 }
 
 Result<bool> Cache::get_to(const Key& key, int descriptor, std::string_view name) const {
+  const telemetry::Stopwatch asked;
+  bool is_hit = false;
   CACHECTL_ASSIGN(auto entry, find_fresh(key));
-  if (!entry) return false;
-  CACHECTL_TRY(check_bytes(key, *entry));
-  return whole(entry->write_verified(descriptor, store::Stream::output, name));
+  if (entry) {
+    CACHECTL_TRY(check_bytes(key, *entry));
+    CACHECTL_ASSIGN(is_hit, whole(entry->write_verified(descriptor, store::Stream::output, name)));
+  }
+  tell_read(key, is_hit ? &entry->header() : nullptr, is_hit ? entry->header().output_size : 0,
+            asked);
+  return is_hit;
 }
 
 Result<store::Lookup> Cache::inspect(const Key& key) const {
@@ -181,9 +229,13 @@ Result<std::optional<store::Generation>> Cache::set_tree(const Key& key, const s
 Result<std::optional<store::Tree>> Cache::tree(const Key& key) const {
   // Between the record and its generation a newer one may be published and prune that one.
   constexpr int kAttempts = 10;
+  const telemetry::Stopwatch asked;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     CACHECTL_ASSIGN(auto entry, find_fresh(key));
-    if (!entry) return std::optional<store::Tree>();
+    if (!entry) {
+      tell_read(key, nullptr, 0, asked);
+      return std::optional<store::Tree>();
+    }
     if (entry->header().kind != store::Kind::tree) {
       return fail(Errc::usage, "the value of '" + key.printable() + "' is no file or directory",
                   "print it with: cachectl get");
@@ -191,8 +243,11 @@ Result<std::optional<store::Tree>> Cache::tree(const Key& key) const {
     CACHECTL_ASSIGN(const store::Root* root, state_->existing());
     CACHECTL_ASSIGN(auto found,
                     store::pin_tree(*root, key.hash(), entry->header().tree_generation));
-    if (found) return found;
+    if (!found) continue;
+    tell_read(key, &entry->header(), 0, asked);
+    return found;
   }
+  tell_read(key, nullptr, 0, asked);
   warn({Errc::corrupt, 0, "the tree of '" + key.printable() + "' is missing", {}});
   return std::optional<store::Tree>();
 }
@@ -207,12 +262,14 @@ Result<lock::StagedFile> Cache::scratch() const {
 
 Result<pool::Pool> Cache::pool(const Key& key, pool::Options options) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  options.key = key.bytes();
   return pool::Pool::open(*root, key.hash(), std::move(options));
 }
 
 Result<std::optional<pool::Pool>> Cache::find_pool(const Key& key, pool::Options options) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return std::optional<pool::Pool>();
+  options.key = key.bytes();
   return pool::Pool::find(*root, key.hash(), std::move(options));
 }
 
@@ -305,13 +362,17 @@ Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writ
   return std::optional(header.generation);
 }
 
-Result<bool> Cache::remove_hash(const store::Root& root, const KeyHash& hash, std::string_view what,
-                                const WritePolicy& policy) const {
+Result<bool> Cache::remove_locked(const store::Root& root, const KeyHash& hash,
+                                  std::string_view key, const WritePolicy& policy) const {
   const auto slot = store::slot_of(hash);
-  CACHECTL_ASSIGN(const auto held, root.locks().acquire(slot, lock::Mode::exclusive,
-                                                        policy.deadline, "cachectl delete"));
-  if (!held) return fail(store::gave_up_waiting(root, slot, what, clock()));
-  return store::remove(root, hash, policy.durability);
+  CACHECTL_ASSIGN(const auto held, store::acquire(root, slot, key, lock::Mode::exclusive,
+                                                  policy.deadline, "cachectl delete"));
+  if (!held) {
+    return fail(store::gave_up_waiting(root, slot, "'" + escaped(key) + "'", clock()));
+  }
+  CACHECTL_ASSIGN(const bool removed, store::remove(root, hash, policy.durability));
+  if (removed) tell({What::removed, key});
+  return removed;
 }
 
 Result<bool> Cache::remove(const Key& key, const WritePolicy& policy) const {
@@ -321,7 +382,7 @@ Result<bool> Cache::remove(const Key& key, const WritePolicy& policy) const {
   const auto name = store::entry_name(key.hash());
   CACHECTL_ASSIGN(const auto status, root->directory().status(name.path()));
   if (!status) return false;
-  return remove_hash(*root, key.hash(), "'" + key.printable() + "'", policy);
+  return remove_locked(*root, key.hash(), key.bytes(), policy);
 }
 
 Result<std::uint64_t> Cache::remove_if(const std::function<bool(std::string_view)>& wanted,
@@ -344,7 +405,7 @@ Result<std::uint64_t> Cache::remove_if(const std::function<bool(std::string_view
         // A damaged record has no key that could be asked for.
         if (!found->entry || !wanted(found->entry->key())) return true;
         CACHECTL_ASSIGN(const bool removed,
-                        remove_hash(*root, hash, "'" + escaped(found->entry->key()) + "'", policy));
+                        remove_locked(*root, hash, found->entry->key(), policy));
         count += removed ? 1 : 0;
         return true;
       }));
@@ -384,6 +445,10 @@ lock::Slot slot_of(const Key* key) {
   return key != nullptr ? store::slot_of(key->hash()) : lock::Slot::whole();
 }
 
+std::string_view bytes_of(const Key* key) {
+  return key != nullptr ? std::string_view(key->bytes()) : std::string_view();
+}
+
 std::string name_of(const Key* key, const std::string& path) {
   return key != nullptr ? "'" + key->printable() + "'" : "the whole cache " + path;
 }
@@ -394,7 +459,7 @@ Result<lock::HeldLock> Cache::lock(const Key* key, lock::Mode mode, const lock::
                                    std::string_view command) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
   const auto slot = slot_of(key);
-  CACHECTL_ASSIGN(auto held, root->locks().acquire(slot, mode, deadline, command));
+  CACHECTL_ASSIGN(auto held, store::acquire(*root, slot, bytes_of(key), mode, deadline, command));
   if (held) return std::move(*held);
   return fail(store::gave_up_waiting(*root, slot, name_of(key, path()), clock()));
 }
@@ -405,8 +470,11 @@ Result<lock::OuterLocks> Cache::lock_on(int descriptor, const Key* key, lock::Mo
                                         std::string_view command) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
   const auto slot = slot_of(key);
+  const telemetry::Stopwatch waiting;
   CACHECTL_ASSIGN(auto locks,
                   root->locks().acquire_on(descriptor, slot, mode, deadline, owner, command));
+  const auto what = locks ? What::lock_acquired : What::lock_timed_out;
+  if (locks || !deadline.is_immediate()) tell({what, bytes_of(key), waiting.elapsed()});
   if (locks) return std::move(*locks);
   return fail(store::gave_up_waiting(*root, slot, name_of(key, path()), clock()));
 }
@@ -433,7 +501,9 @@ Result<lease::Taken> Cache::acquire(const Key* key, lock::Mode mode, const lock:
   CACHECTL_TRY(lease::check_supported());
   CACHECTL_ASSIGN(auto held, lock(key, mode, deadline, owner.command()));
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
-  return lease::take(*root, std::move(held), key, owner, duration, clock());
+  CACHECTL_ASSIGN(auto taken, lease::take(*root, std::move(held), key, owner, duration, clock()));
+  tell({What::lease_acquired, bytes_of(key)});
+  return taken;
 }
 
 namespace {
@@ -459,13 +529,17 @@ Result<lease::Taken> Cache::lend(const Key& key, const pool::Slot& slot, const l
 Result<void> Cache::release(const lease::Id& id) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return fail(no_cache(id, path()));
-  return lease::release(*root, id);
+  auto released = lease::release(*root, id);
+  if (!released) tell_lost(*root, id, released.error());
+  return released;
 }
 
 Result<void> Cache::renew(const lease::Id& id, std::chrono::nanoseconds duration) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return fail(no_cache(id, path()));
-  return lease::renew(*root, id, duration);
+  auto renewed = lease::renew(*root, id, duration);
+  if (!renewed) tell_lost(*root, id, renewed.error());
+  return renewed;
 }
 
 Result<std::optional<lease::Lease>> Cache::find_lease(const lease::Id& id) const {

@@ -41,10 +41,11 @@ namespace cachectl {
 struct CacheOptions {
   std::string root;  ///< absolute
   store::Sharing sharing = store::Sharing::owner_only;
-  lock::OuterLocks outer;        ///< locks handed down by a parent process
-  std::string lease;             ///< work under this lease; Errc::lease_lost if it has ended
-  const Clock* clock = nullptr;  ///< null: the system's
-  refresh::Warn warn;            ///< told of damaged records and the like; may be empty
+  lock::OuterLocks outer;          ///< locks handed down by a parent process
+  std::string lease;               ///< work under this lease; Errc::lease_lost if it has ended
+  const Clock* clock = nullptr;    ///< null: the system's
+  refresh::Warn warn;              ///< told of damaged records and the like; may be empty
+  telemetry::Observers observers;  ///< told of what happens; see telemetry/observer.hpp
 };
 
 struct WritePolicy {
@@ -217,9 +218,13 @@ class Cache {
   [[nodiscard]] Result<std::optional<store::Generation>> publish(
       store::RecordWriter writer, const store::Root& root, const Key& key, const SetPolicy& policy,
       store::StagedTree* tree = nullptr) const;
-  [[nodiscard]] Result<bool> remove_hash(const store::Root& root, const KeyHash& hash,
-                                         std::string_view what, const WritePolicy& policy) const;
+  [[nodiscard]] Result<bool> remove_locked(const store::Root& root, const KeyHash& hash,
+                                           std::string_view key, const WritePolicy& policy) const;
   void warn(const Error& what) const;
+  void tell(const telemetry::Happening& what) const;
+  /// A read that has ended; without a header it was a miss.
+  void tell_read(const Key& key, const store::RecordHeader* header, std::uint64_t bytes,
+                 const telemetry::Stopwatch& since) const;
 
   std::shared_ptr<State> state_;
 };

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Includes point down only: lock <- src (base <- config <- tree <- store <- refresh, lease, pool, daemon <- cache <- status, doctor)
-# <- cli.
+# Includes point down only: lock <- src (base <- config, telemetry <- tree <- store <- refresh, lease,
+# pool, daemon <- cache <- status, doctor) <- cli.
 #
 # usage: tests/layering.sh [ROOT]        checks the tree; default: the one this script is in
 #        tests/layering.sh --self-test   checks that broken trees are found out
@@ -24,7 +24,7 @@ check() {
     function layer(path) {
       if (path ~ /^lock\//) return 1
       if (path ~ /^src\/(key|clock|checksum|choices)\.[ch]pp$/) return 2
-      if (path ~ /^src\/config\//) return 3
+      if (path ~ /^src\/(config|telemetry)\//) return 3
       if (path ~ /^src\/tree\//) return 4
       if (path ~ /^src\/store\//) return 5
       if (path ~ /^src\/(refresh|lease|pool|daemon)\//) return 6
@@ -64,7 +64,7 @@ check() {
 expect_violation() {
   local tree output
   tree=$(mktemp -d)
-  mkdir -p "$tree"/{lock,cli} "$tree"/src/{config,tree,store,refresh,lease,daemon}
+  mkdir -p "$tree"/{lock,cli} "$tree"/src/{config,telemetry,tree,store,refresh,lease,daemon}
   echo '#include <vector>' >"$tree/lock/fd.hpp"
   echo '#include "lock/fd.hpp"' >"$tree/src/key.hpp"
   echo '#include "src/key.hpp"' >"$tree/src/config/table.hpp"
@@ -92,6 +92,7 @@ self_test() {
   expect_violation lock/x.hpp '#include "src/key.hpp"' 'higher layer' || failed=1
   expect_violation src/key.cpp '#include "src/config/table.hpp"' 'higher layer' || failed=1
   expect_violation src/config/x.cpp '#include "src/store/record.hpp"' 'higher layer' || failed=1
+  expect_violation src/telemetry/x.cpp '#include "src/store/record.hpp"' 'higher layer' || failed=1
   expect_violation src/tree/x.cpp '#include "src/store/record.hpp"' 'higher layer' || failed=1
   expect_violation src/store/x.cpp '#include "src/refresh/run.hpp"' 'higher layer' || failed=1
   expect_violation src/refresh/x.cpp '#  include "src/cache.hpp"' 'higher layer' || failed=1

@@ -25,6 +25,7 @@ namespace {
 
 using lock::Deadline;
 using lock::Fd;
+using telemetry::What;
 
 /// Clients that are connected at a time. Who says nothing must not shut the others out:
 /// the oldest has to go.
@@ -147,6 +148,8 @@ class Holder {
     note_end(parts_.file, why);
     unlink(parts_.id.socket());
     let_go();
+    // With its owner nobody is left who could miss it.
+    if (why != Ended::owner) parts_.root->tell({What::lease_lost, parts_.key});
     ::_exit(0);
   }
 
@@ -162,22 +165,30 @@ class Holder {
   void let_go() const {
     for (const auto& lock : parts_.locks) ::close(lock.descriptor);
     ::close(parts_.file);
+    parts_.root->tell(
+        {parts_.is_replica ? What::checked_in : What::lock_released, parts_.key, held_.elapsed()});
   }
 
   const HolderParts& parts_;
   Fd acquirer_;
   lock::SignalTrap trap_;
   Deadline deadline_;
+  telemetry::Stopwatch held_;
   std::vector<Fd> clients_;
   std::vector<pollfd> watched_;
 };
 
 /// Holds on to nothing of its caller's, not even to the file system that he works in.
 bool leave_caller(const HolderParts& parts, int acquirer) {
-  std::vector<int> kept{acquirer, parts.owner, parts.listener, parts.file,
-                        parts.leases->descriptor()};
+  std::vector<int> kept{acquirer,
+                        parts.owner,
+                        parts.listener,
+                        parts.file,
+                        parts.leases->descriptor(),
+                        parts.root->directory().descriptor()};
   for (const auto& lock : parts.locks) kept.push_back(lock.descriptor);
   if (::chdir("/") != 0 || !lock::detach(std::move(kept))) return false;
+  parts.root->tell_left_caller();
   ::prctl(PR_SET_NAME, "cachectl-lease");
   return true;
 }

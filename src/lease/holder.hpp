@@ -5,8 +5,8 @@
 //               `-- the acquirer is gone: ended, as if it had never been
 //
 // It is nobody's child, in a session of its own, works in /, and has nothing open but
-// /dev/null, the locked descriptors, and what it listens to: so no pipe and no terminal
-// waits for it. It takes no lock and waits for none.
+// /dev/null, the locked descriptors, the cache, and what it listens to: so no pipe and no
+// terminal waits for it. It takes no lock and waits for none.
 //
 // It ends by closing its descriptors and does not unlock: a command to which the
 // descriptor was handed holds the lock as well, until it has published.
@@ -17,6 +17,7 @@
 #include "lock/directory.hpp"
 #include "lock/lock_table.hpp"
 #include "src/lease/id.hpp"
+#include "src/store/root.hpp"
 
 namespace cachectl::lease {
 
@@ -29,6 +30,9 @@ struct HolderParts {
   int file = -1;                      ///< the lease file, locked
   const lock::Directory* leases;      ///< where both lie
   std::chrono::nanoseconds duration;  ///< max: as long as the owner lives
+  const store::Root* root;            ///< with those who watch what happens
+  std::string key;                    ///< empty: the whole cache
+  bool is_replica = false;            ///< it keeps one, and not a lock
 };
 
 /// Forks it, and returns when it is ready. The descriptor is the line to it: it lives on

@@ -151,7 +151,8 @@ Result<Taken> hand_over(const Root& root, const lock::OuterLocks& locks, Descrip
   const auto listener = lock::listen_at(leases, id.socket());
   if (!listener) return give_up(listener.error());
   auto line = start_holder({id, locks, owner.process().descriptor(), listener->get(),
-                            file.descriptor(), &leases, duration});
+                            file.descriptor(), &leases, duration, &root,
+                            description.key.value_or(""), description.replica != 0});
   if (!line) return give_up(std::move(line).error());
   return Taken(id, std::move(*line));
 }
@@ -174,7 +175,10 @@ Result<Taken> take(const Root& root, lock::HeldLock held, const Key* key, const 
   description.mode = locks.back().mode;
   if (key != nullptr) description.key = key->bytes();
   auto taken = hand_over(root, locks, std::move(description), owner, duration, clock);
-  if (taken) held.leave_to_children();
+  if (taken) {
+    held.when_let_go({});  // the holder has it now
+    held.leave_to_children();
+  }
   return taken;
 }
 

@@ -251,6 +251,7 @@ Result<std::optional<Slot>> Pool::try_any(store::Generation wanted,
 Result<std::optional<Slot>> Pool::take(store::Generation wanted, const std::vector<Way>& ways,
                                        const lock::Deadline& deadline,
                                        std::string_view owner) const {
+  const telemetry::Stopwatch asked;
   CACHECTL_ASSIGN(auto file, open_lock());
   CACHECTL_ASSIGN(const bool waiting, somebody_waits(file.descriptor()));
   std::optional<Slot> slot;
@@ -266,7 +267,12 @@ Result<std::optional<Slot>> Pool::take(store::Generation wanted, const std::vect
       look_again_soon();
     }
   }
-  if (slot) CACHECTL_TRY(note_owner(*slot, "", owner));
+  if (!slot) {
+    root_->tell({telemetry::What::pool_exhausted, options_.key, asked.elapsed()});
+    return slot;
+  }
+  slot->asked_ = asked;
+  CACHECTL_TRY(note_owner(*slot, "", owner));
   return slot;
 }
 
@@ -301,6 +307,11 @@ Result<void> Pool::take_back(const store::Root& root, const std::string& path,
 }
 
 Result<void> Pool::give_back(Slot& slot) const {
+  if (slot.state_.leased && !slot.asked_) {
+    const auto lent = SystemClock().now() - slot.state_.since;
+    root_->tell({telemetry::What::checked_in, options_.key,
+                 std::max<std::chrono::nanoseconds>(lent, std::chrono::nanoseconds(0))});
+  }
   slot.state_.leased = false;
   slot.state_.lease.clear();
   slot.state_.owner.clear();
@@ -372,8 +383,33 @@ Result<bool> Pool::will_do(const Slot& slot, const store::Tree& primary, bool kn
   return !changed;
 }
 
+void Pool::tell_ready(Slot& slot) const {
+  if (!slot.asked_) return;
+  root_->tell({telemetry::What::checked_out,
+               options_.key,
+               slot.asked_->elapsed(),
+               {},
+               0,
+               slot.state_.generation});
+  slot.asked_.reset();
+}
+
 Result<void> Pool::prepare(Slot& slot, const store::Tree& primary, const std::vector<Way>& ways,
                            const std::string& why) const {
+  CACHECTL_TRY(make_ready(slot, primary, ways, why));
+  tell_ready(slot);
+  return {};
+}
+
+Result<void> Pool::prepare_overlay(Slot& slot, const store::Tree& primary,
+                                   const std::string& why) const {
+  CACHECTL_TRY(make_overlay(slot, primary, why));
+  tell_ready(slot);
+  return {};
+}
+
+Result<void> Pool::make_ready(Slot& slot, const store::Tree& primary, const std::vector<Way>& ways,
+                              const std::string& why) const {
   const auto& state = slot.state_;
   const bool known =
       state.status == Status::ready && state.boot == boot_id() && contains(ways, state.way);
@@ -390,8 +426,8 @@ Result<void> Pool::prepare(Slot& slot, const store::Tree& primary, const std::ve
   return made;
 }
 
-Result<void> Pool::prepare_overlay(Slot& slot, const store::Tree& primary,
-                                   const std::string& why) const {
+Result<void> Pool::make_overlay(Slot& slot, const store::Tree& primary,
+                                const std::string& why) const {
   CACHECTL_ASSIGN(const auto value, primary.directory().status(store::StagedTree::kValue));
   if (!value) return fail(system_error("stat " + primary.path(), ENOENT));
   if (!S_ISDIR(value->st_mode)) {

@@ -42,6 +42,7 @@ struct Options {
   /// Those allowed, by preference.
   std::vector<Way> ways = {Way::overlay, Way::reflink, Way::copy};
   std::function<void(const tree::Progress&)> progress;  ///< of a copy that is made
+  std::string key = {};                                 ///< for who watches; empty: not known
 };
 
 constexpr unsigned kMost = 64;
@@ -80,6 +81,7 @@ class Slot {
   lock::FileLock file_;
   std::unique_ptr<lock::Directory> directory_;
   ReplicaState state_;
+  std::optional<telemetry::Stopwatch> asked_ = {};  // until its new owner can have it
 };
 
 class Pool {
@@ -171,6 +173,12 @@ class Pool {
                                     const tree::Manifest& manifest,
                                     const std::vector<Way>& ways) const;
   [[nodiscard]] Result<void> note(Slot& slot) const;
+  /// Tells who watches, once a checkout.
+  void tell_ready(Slot& slot) const;
+  [[nodiscard]] Result<void> make_ready(Slot& slot, const store::Tree& primary,
+                                        const std::vector<Way>& ways, const std::string& why) const;
+  [[nodiscard]] Result<void> make_overlay(Slot& slot, const store::Tree& primary,
+                                          const std::string& why) const;
 
   const store::Root* root_;
   KeyHash hash_;

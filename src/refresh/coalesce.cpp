@@ -13,6 +13,8 @@
 
 namespace cachectl::refresh {
 
+using telemetry::What;
+
 bool StorePolicy::stores(const lock::ExitStatus& status) const {
   if (status.by_signal()) return false;
   if (only_success) return status.value == 0;
@@ -46,6 +48,19 @@ RunResult Coalescer::replay(Value value, How how, const Sink& sink) {
   };
   pass_on(sink.output, store::Stream::output, "standard output");
   pass_on(sink.errors, store::Stream::errors, "standard error");
+  return result;
+}
+
+/// Replays a value, and tells who watches.
+RunResult Coalescer::serve(Value value, How how, What what, const Sink& sink,
+                           const telemetry::Stopwatch& asked) const {
+  const auto header = value.entry.header();
+  const std::string key(value.entry.key());
+  auto result = replay(std::move(value), how, sink);
+  const auto bytes =
+      (sink.output >= 0 ? header.output_size : 0) + (sink.errors >= 0 ? header.error_size : 0);
+  root_->tell({what, key, asked.elapsed(), header.source_duration, bytes, header.generation,
+               header.exit_status});
   return result;
 }
 
@@ -132,6 +147,7 @@ Result<RunResult> Coalescer::run(const Key& key, const Source& source, const Run
   // A cache that cannot be used can still not keep the job from its result. A tree has no
   // other place to be made in.
   if (!result && !started && !source.makes_tree && can_do_without(result.error())) {
+    root_->tell({What::uncached, key.bytes()});
     return run_without(key, source, policy, sink, std::move(result).error(), *warn_);
   }
   return result;
@@ -157,13 +173,15 @@ Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
       CACHECTL_ASSIGN(auto value, usable(std::move(found), store::Place::entry, source));
       if (value) {
         if (windows.expire_after_access != std::chrono::nanoseconds::max()) value->entry.touch(now);
-        auto result =
-            replay(std::move(*value), state == State::stale ? How::stale : How::hit, sink);
+        const bool is_stale = state == State::stale;
+        auto result = serve(std::move(*value), is_stale ? How::stale : How::hit,
+                            is_stale ? What::stale_hit : What::hit, sink, request.asked);
         result.refresh_due = is_due;
         return result;
       }
     }
   }
+  if (!policy.force) root_->tell({What::miss, key.bytes()});
   CACHECTL_ASSIGN(auto attempt, store::find_attempt(*root_, key));
   request.seen_attempt = Seen::number(attempt.entry);
   const bool is_last = request.seen_attempt > request.seen_record;
@@ -173,7 +191,7 @@ Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
     CACHECTL_ASSIGN(auto value, usable(std::move(attempt), store::Place::attempt, source));
     if (value) {
       (*warn_)(*failure);
-      return replay(std::move(*value), How::shared, sink);
+      return serve(std::move(*value), How::shared, What::remembered_failure, sink, request.asked);
     }
   }
   return ask(request);
@@ -238,7 +256,7 @@ Result<std::optional<RunResult>> Coalescer::stand_in(const Request& request, Err
   if (!value) return std::optional<RunResult>();
   const auto age = clock_->now() - value->entry.header().created;
   failure.message += "; serving the value of " + config::format_duration(age) + " ago";
-  auto result = replay(std::move(*value), How::stale, request.sink);
+  auto result = serve(std::move(*value), How::stale, What::stand_in, request.sink, request.asked);
   result.source_failed = std::move(failure);
   return std::optional(std::move(result));
 }
@@ -249,7 +267,7 @@ Result<RunResult> Coalescer::settle(const Request& request, Value value) const {
     CACHECTL_ASSIGN(auto instead, stand_in(request, failure_of(value.entry)));
     if (instead) return std::move(*instead);
   }
-  return replay(std::move(value), How::shared, request.sink);
+  return serve(std::move(value), How::shared, What::shared, request.sink, request.asked);
 }
 
 /// What refresh_behind does in the process that it starts.
@@ -258,8 +276,8 @@ void Coalescer::refresh_detached(const Key& key, const Source& source, const Run
   std::vector<int> kept{root_->directory().descriptor()};
   for (const auto& outer : root_->locks().outer()) kept.push_back(outer.descriptor);
   if (!lock::detach(std::move(kept))) return;
-  auto held =
-      root_->locks().acquire(store::slot_of(key.hash()), lock::Mode::exclusive,
+  root_->tell_left_caller();
+  auto held = store::acquire(*root_, store::slot_of(key.hash()), key.bytes(), lock::Mode::exclusive,
                              lock::Deadline::immediately(), lock::shell_quoted(source.argv));
   if (!held || !*held) return;
   const auto seen = look(key);
@@ -268,8 +286,19 @@ void Coalescer::refresh_detached(const Key& key, const Source& source, const Run
   bool started = false;
   const Sink nowhere;
   const Request request{key, source, policy, nowhere, started};
+  const bool is_fresh = seen->record && state_of(seen->record->header(), seen->record->last_used(),
+                                                 policy.windows, clock_->now()) == State::fresh;
+  root_->tell(
+      {is_fresh ? What::early_refresh : What::stale_refresh, key.bytes(), {}, {}, 0, generation});
   // What becomes of it is in the record, or in the attempt.
-  static_cast<void>(lead(request, std::move(**held)));
+  const auto made = lead(request, std::move(**held));
+  root_->tell({What::refresh_ended,
+               key.bytes(),
+               request.asked.elapsed(),
+               {},
+               0,
+               made ? made->generation : 0,
+               made ? made->status.value : 0});
 }
 
 Result<bool> Coalescer::refresh_behind(const Key& key, const Source& source,
@@ -292,18 +321,25 @@ Result<bool> Coalescer::refresh_behind(const Key& key, const Source& source,
 }
 
 Result<RunResult> Coalescer::ask(const Request& request) const {
-  const auto& locks = root_->locks();
   const auto slot = store::slot_of(request.key.hash());
   const auto& deadline = request.policy.deadline;
-  CACHECTL_ASSIGN(auto held, locks.acquire(slot, lock::Mode::exclusive,
-                                           lock::Deadline::immediately(), request.what()));
+  const auto key = std::string_view(request.key.bytes());
+  const auto lead_lock = [&](const lock::Deadline& until) {
+    return store::acquire(*root_, slot, key, lock::Mode::exclusive, until, request.what());
+  };
+  CACHECTL_ASSIGN(auto held, lead_lock(lock::Deadline::immediately()));
   if (!held) {
-    CACHECTL_ASSIGN(auto waited, locks.acquire(slot, lock::Mode::shared, deadline, request.what()));
+    // Held for a look only, so that it says nothing about how long locks are held.
+    const telemetry::Stopwatch waiting;
+    CACHECTL_ASSIGN(auto waited,
+                    root_->locks().acquire(slot, lock::Mode::shared, deadline, request.what()));
+    const auto what = waited ? What::lock_acquired : What::lock_timed_out;
+    root_->tell({what, key, waiting.elapsed()});
     if (!waited) return timed_out(request);
     CACHECTL_ASSIGN(auto value, answer(request));
     waited.reset();  // before a slow consumer can make others wait
     if (value) return settle(request, std::move(*value));
-    CACHECTL_ASSIGN(held, locks.acquire(slot, lock::Mode::exclusive, deadline, request.what()));
+    CACHECTL_ASSIGN(held, lead_lock(deadline));
     if (!held) return timed_out(request);
   }
   CACHECTL_ASSIGN(auto value, answer(request));
@@ -321,6 +357,7 @@ Result<RunResult> Coalescer::timed_out(const Request& request) const {
     return fail(std::move(why));
   }
   (*warn_)(std::move(why).advising("running uncached"));
+  root_->tell({What::uncached, request.key.bytes()});
   return run_uncached(request.key, request.source, request.policy, request.sink);
 }
 

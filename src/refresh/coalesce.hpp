@@ -150,6 +150,8 @@ class Coalescer {
   [[nodiscard]] Result<RunResult> settle(const Request& request, Value value) const;
   [[nodiscard]] Result<std::optional<Value>> answer(const Request& request) const;
   [[nodiscard]] static RunResult replay(Value value, How how, const Sink& sink);
+  [[nodiscard]] RunResult serve(Value value, How how, telemetry::What what, const Sink& sink,
+                                const telemetry::Stopwatch& asked) const;
   [[nodiscard]] Result<RunResult> run_cached(const Key& key, const Source& source,
                                              const RunPolicy& policy, const Sink& sink,
                                              bool& started) const;
@@ -165,6 +167,8 @@ class Coalescer {
                                                   store::RecordWriter& writer, Making& making,
                                                   const Captured& captured, bool failed,
                                                   const Past& past) const;
+  void tell_failure(const Request& request, telemetry::What what, const Captured& ended,
+                    const Past& past) const;
   void publish_failed_start(const Request& request, store::RecordWriter& writer, const Past& past,
                             const Error& why) const;
   [[nodiscard]] Result<void> publish_outcome(const Request& request, store::RecordWriter& writer,

@@ -7,6 +7,8 @@
 
 namespace cachectl::refresh {
 
+using telemetry::What;
+
 namespace {
 
 /// As timeout(1).
@@ -134,6 +136,13 @@ Result<bool> Coalescer::publish_again(const Request& request, store::RecordHeade
       store::Stream::errors, [&](lock::Bytes block) { return writer.append_errors(block); }));
   header.exit_status = last.entry->header().exit_status;
   CACHECTL_TRY(writer.publish(header, store::Place::entry, request.policy.durability));
+  root_->tell({What::published,
+               request.key.bytes(),
+               header.source_duration,
+               {},
+               last.entry->header().output_size,
+               header.generation,
+               header.exit_status});
   return true;
 }
 
@@ -179,6 +188,12 @@ Result<store::Generation> Coalescer::publish(const Request& request, store::Reco
   return header.generation;
 }
 
+void Coalescer::tell_failure(const Request& request, What what, const Captured& ended,
+                             const Past& past) const {
+  root_->tell(
+      {what, request.key.bytes(), ended.duration, {}, 0, past.generation, ended.status.value});
+}
+
 /// A source that cannot be started is a failure like any other for those who wait.
 void Coalescer::publish_failed_start(const Request& request, store::RecordWriter& writer,
                                      const Past& past, const Error& why) const {
@@ -215,16 +230,30 @@ Result<Coalescer::Attempt> Coalescer::attempt(const Request& request, lock::Held
   }
   CACHECTL_ASSIGN(Making making, prepare_tree(request));
   request.started = true;
+  root_->tell({What::source_started, request.key.bytes(), {}, {}, 0, past.generation});
   Attempt done;
   RunResult& result = done.result;
   result.how = How::ran;
   const auto on_end = [&](const Captured& ended) {
+    root_->tell({What::source_ended,
+                 request.key.bytes(),
+                 ended.duration,
+                 {},
+                 ended.output_size,
+                 past.generation,
+                 ended.status.value});
     if (ended.interrupted_by != 0) {
       // Half a result, and maybe processes of the source that live on: they keep the lock.
       held.leave_to_children();
       return true;
     }
     done.failure = failure_in(request.source, request.policy, ended, past.has_value);
+    if (done.failure) {
+      const auto what = ended.timed_out           ? What::failed_timeout
+                        : ended.status.value == 0 ? What::failed_empty
+                                                  : What::failed_status;
+      tell_failure(request, what, ended, past);
+    }
     done.is_over = !done.failure || is_last;
     if (!done.is_over) return false;
     Captured captured = ended;
@@ -248,6 +277,7 @@ Result<Coalescer::Attempt> Coalescer::attempt(const Request& request, lock::Held
       result.generation = *published;
     } else {
       result.not_stored = published.error();
+      tell_failure(request, What::failed_store, ended, past);
     }
     result.status = captured.status;
     held.release();
@@ -262,6 +292,9 @@ Result<Coalescer::Attempt> Coalescer::attempt(const Request& request, lock::Held
   if (!captured) {
     const auto code = captured.error().code;
     if (code != Errc::not_found && code != Errc::not_runnable) return fail(captured.error());
+    Captured none;
+    none.status = {code == Errc::not_found ? 127 : 126, 0};
+    tell_failure(request, What::failed_start, none, past);
     if (writer) publish_failed_start(request, *writer, past, captured.error());
     held.release();
     CACHECTL_ASSIGN(auto instead, stand_in(request, captured.error()));

@@ -33,6 +33,7 @@ struct Coalescer::Request {
   /// The record that was too old when we asked. To look at it was to use it, so that it may seem
   /// to have been read just now; 0: none was.
   store::Generation expired = 0;
+  telemetry::Stopwatch asked = {};
 
   [[nodiscard]] std::string what() const { return lock::shell_quoted(source.argv); }
 };

@@ -212,6 +212,7 @@ class Collector {
     if (!remove_file(directory, name, size, lookup->defect ? report_.damaged : report_.expired)) {
       return false;
     }
+    tell(telemetry::What::expired, *lookup, size);
     forget_tree(*lookup);
     return true;
   }
@@ -238,12 +239,19 @@ class Collector {
     if (wall_time(status.st_mtim) <= now_ && useless(*lookup)) return;
     const auto size = size_of(directory, name, status);
     if (!remove_file(directory, name, size, report_.evicted)) return;
+    tell(telemetry::What::evicted, *lookup, size);
     forget_tree(*lookup);
     --report_.kept.files;
     report_.kept.bytes -= size;
     if (order > 0) return;
     excess_.files -= std::min<std::uint64_t>(excess_.files, 1);
     excess_.bytes -= std::min(excess_.bytes, size);
+  }
+
+  void tell(telemetry::What what, const Lookup& lookup, std::uint64_t size) const {
+    if (policy_.dry_run == DryRun::yes) return;
+    const auto key = lookup.entry ? lookup.entry->key() : std::string_view();
+    root_.tell({what, key, {}, {}, size});
   }
 
   /// The tree of a record that was removed goes with the next clean-up after its retention.

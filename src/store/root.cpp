@@ -200,6 +200,17 @@ Result<Root> Root::open_or_create(const std::string& path, Sharing sharing,
   return root;
 }
 
+void Root::observe(const telemetry::Observers* observers) {
+  observers_ = observers;
+  if (observers == nullptr) return;
+  for (const auto& each : *observers) each->opened(*directory_, file_mode());
+}
+
+void Root::tell_left_caller() const {
+  if (observers_ == nullptr) return;
+  for (const auto& each : *observers_) each->left_caller();
+}
+
 Result<void> Root::change_mode(mode_t mode) const {
   if (lock::retry([&] { return ::fchmod(directory_->descriptor(), mode); }) == 0) return {};
   return fail(system_error("chmod " + path()));

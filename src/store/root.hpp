@@ -14,7 +14,7 @@
 // everybody (or for the group, unless shared), or is a directory of something else.
 // Nothing outside it is written and no link below it is followed (lock/directory.hpp).
 //
-// Thread-safe: const after construction.
+// Thread-safe: const after construction, and observe.
 #pragma once
 
 #include <memory>
@@ -25,6 +25,7 @@
 #include "lock/lock_table.hpp"
 #include "lock/staged_file.hpp"
 #include "src/key.hpp"
+#include "src/telemetry/observer.hpp"
 
 namespace cachectl::store {
 
@@ -49,6 +50,13 @@ class Root {
 
   [[nodiscard]] mode_t file_mode() const { return sharing_ == Sharing::group ? 0660 : 0600; }
   [[nodiscard]] mode_t directory_mode() const { return sharing_ == Sharing::group ? 02770 : 0700; }
+
+  /// Whom to tell of what happens from now on; they outlive it. Null: nobody.
+  void observe(const telemetry::Observers* observers);
+  [[nodiscard]] const telemetry::Observers* observers() const { return observers_; }
+  void tell(const telemetry::Happening& what) const { telemetry::tell(observers_, what); }
+  /// To be called once a fork has closed its descriptors; see Observer.
+  void tell_left_caller() const;
 
   /// A directory of the layout for writing, made when it is missing and found safe.
   [[nodiscard]] Result<lock::Directory> writable(const std::string& name) const;
@@ -75,6 +83,7 @@ class Root {
   std::unique_ptr<lock::Directory> directory_;  // its address stays, as locks_ keeps it
   Sharing sharing_;
   lock::LockTable locks_;
+  const telemetry::Observers* observers_ = nullptr;
 };
 
 /// "entries/3f/a94c…" for a hash; the parts of it.

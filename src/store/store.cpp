@@ -25,6 +25,27 @@ Result<Newest> newest(const Root& root, const Key& key) {
 
 lock::Slot slot_of(const KeyHash& hash) { return lock::Slot::of(hash.low); }
 
+Result<std::optional<lock::HeldLock>> acquire(const Root& root, lock::Slot slot,
+                                              std::string_view key, lock::Mode mode,
+                                              const lock::Deadline& deadline,
+                                              std::string_view command) {
+  using telemetry::What;
+  const telemetry::Stopwatch waiting;
+  CACHECTL_ASSIGN(auto held, root.locks().acquire(slot, mode, deadline, command));
+  const auto* observers = root.observers();
+  if (observers == nullptr || observers->empty()) return held;
+  if (!held) {
+    // Who only tried has not waited.
+    if (!deadline.is_immediate()) root.tell({What::lock_timed_out, key, waiting.elapsed()});
+    return held;
+  }
+  root.tell({What::lock_acquired, key, waiting.elapsed()});
+  held->when_let_go([observers, key = std::string(key), since = telemetry::Stopwatch()] {
+    telemetry::tell(observers, {What::lock_released, key, since.elapsed()});
+  });
+  return held;
+}
+
 Error gave_up_waiting(const Root& root, lock::Slot slot, std::string_view what,
                       const Clock& clock) {
   const auto owner = root.locks().owner(slot);

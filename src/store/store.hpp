@@ -28,6 +28,13 @@ struct Newest {
 /// The lock that serializes the writers of a key.
 [[nodiscard]] lock::Slot slot_of(const KeyHash& hash);
 
+/// Locks as LockTable::acquire does, and tells who watches: how long that took, and how long
+/// it is held. `key` says what the slot is of; empty: the whole cache.
+[[nodiscard]] Result<std::optional<lock::HeldLock>> acquire(const Root& root, lock::Slot slot,
+                                                            std::string_view key, lock::Mode mode,
+                                                            const lock::Deadline& deadline,
+                                                            std::string_view command);
+
 /// The error of a wait for a lock that ended at its deadline: who holds it and since when.
 /// `what` names what is locked.
 [[nodiscard]] Error gave_up_waiting(const Root& root, lock::Slot slot, std::string_view what,

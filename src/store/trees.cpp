@@ -224,6 +224,14 @@ Result<void> publish(const Root& root, const Key& key, StagedTree* tree, RecordW
   if (header.kind == Kind::tree) {
     CACHECTL_TRY(make_link(root, key.hash(), key.bytes(), header.tree_generation, durability));
   }
+  const auto size = header.kind == Kind::tree ? header.tree_size : writer.output_size();
+  root.tell({telemetry::What::published,
+             key.bytes(),
+             header.source_duration,
+             {},
+             size,
+             header.generation,
+             header.exit_status});
   if (last == 0 || last == header.tree_generation) return {};
   if (header.kind == Kind::tree) {
     CACHECTL_ASSIGN(const auto directory, root.directory().find_below(place_of(key.hash())));

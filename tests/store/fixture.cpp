@@ -18,8 +18,9 @@ std::string TestCache::record(const Key& key) const {
   return file(store::entry_name(key.hash()).path());
 }
 
-Cache TestCache::open() {
+Cache TestCache::open(telemetry::Observers observers) {
   CacheOptions options;
+  options.observers = std::move(observers);
   options.root = root_;
   options.sharing = sharing_;
   options.clock = &clock_;

@@ -54,7 +54,7 @@ class TestCache {
   [[nodiscard]] TempDirectory& outside() { return temp_; }
 
   /// Another Cache on the same root; this object must outlive it.
-  [[nodiscard]] Cache open();
+  [[nodiscard]] Cache open(telemetry::Observers observers = {});
   /// The root itself, made where it is missing.
   store::Root open_root() const;
 
