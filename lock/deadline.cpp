@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <mutex>
 
@@ -42,8 +43,22 @@ timespec to_timespec(std::chrono::nanoseconds duration) {
 
 }  // namespace
 
-InterruptAt::InterruptAt(const Deadline& deadline) {
-  if (deadline.is_never() || deadline.is_immediate()) {
+void ObservedWait::goes_on() {
+  if (deadline_.observer() == nullptr) return;
+  constexpr std::chrono::seconds kInterval{1};
+  const auto now = Deadline::Clock::now();
+  if (next_ && now < *next_) return;
+  next_ = now + kInterval;
+  deadline_.observer()->waiting();
+}
+
+std::optional<Deadline::Clock::time_point> ObservedWait::wake_up() const {
+  if (deadline_.is_never()) return next_;
+  return next_ ? std::min(*next_, deadline_.at()) : deadline_.at();
+}
+
+InterruptAt::InterruptAt(const Deadline& deadline) : deadline_(deadline), wait_(deadline) {
+  if (deadline.is_immediate() || (deadline.is_never() && deadline.observer() == nullptr)) {
     armed_ = true;
     return;
   }
@@ -58,19 +73,33 @@ InterruptAt::InterruptAt(const Deadline& deadline) {
   event.sigev_signo = interrupt_signal();
   event.sigev_notify_thread_id = ::gettid();
   timer_t timer{};
-  if (::timer_create(CLOCK_MONOTONIC, &event, &timer) != 0) return;
+  if (::timer_create(CLOCK_MONOTONIC, &event, &timer) == 0) timer_ = timer;
+  set_timer();
+}
 
-  using std::chrono::nanoseconds;
-  itimerspec when{};
-  const auto at = deadline.at().time_since_epoch();  // steady_clock is CLOCK_MONOTONIC
-  when.it_value = to_timespec(at > nanoseconds(0) ? nanoseconds(at) : nanoseconds(1));
-  when.it_interval = to_timespec(std::chrono::milliseconds(5));
-  if (::timer_settime(timer, TIMER_ABSTIME, &when, nullptr) != 0) {
-    ::timer_delete(timer);
-    return;
+void InterruptAt::set_timer() {
+  const auto wake_up = wait_.wake_up();
+  if (timer_ && wake_up && wake_up != set_for_) {
+    using std::chrono::nanoseconds;
+    itimerspec when{};
+    const auto at = wake_up->time_since_epoch();  // steady_clock is CLOCK_MONOTONIC
+    when.it_value = to_timespec(at > nanoseconds(0) ? nanoseconds(at) : nanoseconds(1));
+    when.it_interval = to_timespec(std::chrono::milliseconds(5));
+    if (::timer_settime(*timer_, TIMER_ABSTIME, &when, nullptr) == 0) {
+      set_for_ = wake_up;
+    } else {
+      ::timer_delete(*timer_);
+      timer_.reset();
+    }
   }
-  timer_ = timer;
-  armed_ = true;
+  // Who has no deadline sleeps also where nothing wakes him up to tell of it.
+  armed_ = timer_.has_value() || deadline_.is_never();
+}
+
+void InterruptAt::goes_on() {
+  if (deadline_.observer() == nullptr) return;
+  wait_.goes_on();
+  set_timer();
 }
 
 InterruptAt::~InterruptAt() {

@@ -62,16 +62,22 @@ class ProcessLock {
   }
 
   bool acquire(Mode mode, const Deadline& deadline) {
+    ObservedWait wait(deadline);  // ends when the mutex is free: the observer may look at the file
     std::unique_lock guard(mutex_);
     const auto open_to_us = [&] {
       return !changing_ && !exclusive_ && (mode == Mode::shared || sharers_ == 0);
     };
-    if (deadline.is_never()) {
-      changed_.wait(guard, open_to_us);
-    } else if (deadline.is_immediate()) {
-      if (!open_to_us()) return false;
-    } else if (!changed_.wait_until(guard, deadline.at(), open_to_us)) {
-      return false;
+    while (!open_to_us()) {
+      if (deadline.passed()) return false;
+      guard.unlock();
+      wait.goes_on();
+      guard.lock();
+      if (open_to_us()) break;
+      if (const auto wake_up = wait.wake_up()) {
+        changed_.wait_until(guard, *wake_up);
+      } else {
+        changed_.wait(guard);
+      }
     }
     if (mode == Mode::shared && sharers_ > 0) {
       ++sharers_;
@@ -81,7 +87,7 @@ class ProcessLock {
     guard.unlock();
     bool got = false;
     try {
-      got = take(mode, deadline);
+      got = take(mode, deadline, wait);
     } catch (...) {
       guard.lock();
       finish_change(false, mode);
@@ -123,11 +129,12 @@ class ProcessLock {
     changed_.notify_all();
   }
 
-  bool take(Mode mode, const Deadline& deadline) {
+  bool take(Mode mode, const Deadline& deadline, ObservedWait& wait) {
     Backoff backoff;
     while (true) {
       if (mode == Mode::exclusive ? file_.try_lock() : file_.try_lock_sharable()) return true;
       if (deadline.passed()) return false;
+      wait.goes_on();
       backoff.sleep();
     }
   }

@@ -60,9 +60,10 @@ Result<bool> FileLock::lock(Range range, Mode mode, const Deadline& deadline) {
   if (outcome == Attempt::failed) return failure();
   if (deadline.is_immediate()) return false;
 
-  const InterruptAt interrupt(deadline);
+  InterruptAt interrupt(deadline);
   Backoff backoff;
   while (!deadline.passed()) {
+    interrupt.goes_on();
     outcome = attempt(file_.get(), interrupt.armed() ? F_OFD_SETLKW : F_OFD_SETLK, what);
     if (outcome == Attempt::held) return true;
     if (outcome == Attempt::failed) return failure();

@@ -261,9 +261,11 @@ Result<std::optional<Slot>> Pool::take(store::Generation wanted, const std::vect
   if (!slot && !deadline.is_immediate()) {
     CACHECTL_ASSIGN(auto ticket, Ticket::draw(std::move(file)));
     CACHECTL_ASSIGN(const bool first, ticket.wait_until_first(deadline));
+    lock::ObservedWait wait(deadline);
     while (first && !slot && !deadline.passed()) {
       CACHECTL_ASSIGN(slot, try_any(wanted, ways));
       if (slot) break;
+      wait.goes_on();
       look_again_soon();
     }
   }
@@ -465,7 +467,9 @@ Result<bool> Pool::drain(const lock::Deadline& deadline) const {
     if (!there) continue;
     CACHECTL_ASSIGN(auto slot, hold(number, deadline));
     // Whose holder was killed has no lock that could be waited for.
+    lock::ObservedWait wait(deadline);
     while (!slot && !deadline.passed()) {
+      wait.goes_on();
       look_again_soon();
       CACHECTL_ASSIGN(slot, hold(number, deadline));
     }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <thread>
@@ -181,6 +182,77 @@ TEST_CASE("lock wait: times out on a stopped holder and gets the lock when it is
   holder.kill();
   CHECK(patient.hear() == "held");
   CHECK(since(killed) < kPatience / 4);
+}
+
+namespace {
+
+struct Counting final : WaitObserver {
+  void waiting() override {
+    ++told;
+    if (lock_file.empty()) return;
+    // As one who shows the owner's note does: another description of the file, closed again.
+    [[maybe_unused]] const auto look = open_lock(lock_file);
+  }
+  void waited() override { ++ended; }
+  std::atomic<int> told = 0;
+  int ended = 0;
+  std::string lock_file = {};
+};
+
+}  // namespace
+
+TEST_CASE("lock wait: tells its observer when it begins, once a second, and when it is over") {
+  const TempDirectory directory;
+  const auto path = directory.file("lock");
+  auto holder = holder_of(path, kByte, Mode::exclusive);
+  REQUIRE(holder.hear() == "held");
+  for (const bool has_deadline : {true, false}) {
+    CAPTURE(has_deadline);
+    Forked waiter([&](const Link& link) {
+      auto lock = open_lock(path);
+      Counting counting;
+      counting.lock_file = path;
+      if (has_deadline) {
+        const auto start = Clock::now();
+        const auto deadline = Deadline::after(milliseconds(2500)).observed_by(counting);
+        link.say(attempt(lock, kByte, Mode::exclusive, deadline));
+        link.say(since(start) >= milliseconds(2500) ? "in time" : "early");
+      } else {
+        std::thread releaser([&] {
+          while (counting.told < 3) std::this_thread::sleep_for(milliseconds(10));
+          link.say("waits");
+        });
+        link.say(attempt(lock, kByte, Mode::exclusive, Deadline::never().observed_by(counting)));
+        releaser.join();
+      }
+      // Before the first sleep, and after one and two seconds; a busy machine may make it less.
+      link.say(std::to_string(counting.told >= 2 && counting.told <= 4 ? 1 : counting.told + 10));
+      link.say(std::to_string(counting.ended));
+      return 0;
+    });
+    if (has_deadline) {
+      CHECK(waiter.hear() == "busy");
+      CHECK(waiter.hear() == "in time");
+    } else {
+      CHECK(waiter.hear() == "waits");
+      holder.say("go");
+      CHECK(waiter.hear() == "held");
+    }
+    CHECK(waiter.hear() == "1");
+    CHECK(waiter.hear() == "1");
+  }
+}
+
+TEST_CASE("lock wait: a lock that is free, or is only tried, tells its observer nothing") {
+  const TempDirectory directory;
+  auto lock = open_lock(directory.file("lock"));
+  Counting counting;
+  CHECK(attempt(lock, kByte, Mode::exclusive, Deadline::never().observed_by(counting)) == "held");
+  auto other = open_lock(directory.file("lock"));
+  CHECK(attempt(other, kByte, Mode::exclusive, Deadline::immediately().observed_by(counting)) ==
+        "busy");
+  CHECK(counting.told == 0);
+  CHECK(counting.ended == 0);
 }
 
 TEST_CASE("lock wait: polls within its deadline where the system has no timer left") {
