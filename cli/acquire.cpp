@@ -2,6 +2,7 @@
 #include "cli/command.hpp"
 #include "cli/owner_option.hpp"
 #include "cli/wait_options.hpp"
+#include "cli/watching.hpp"
 
 namespace cachectl::cli {
 
@@ -45,7 +46,9 @@ class Acquire final : public Command {
     // First of all, so that its number cannot come to mean another process while we wait.
     CACHECTL_ASSIGN(const auto owner, owner_.owner());
     CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
-    CACHECTL_ASSIGN(const auto taken, cache->acquire(key(), mode(), deadline_, owner, duration));
+    Watching watching(session, *cache, key());
+    CACHECTL_ASSIGN(const auto taken,
+                    cache->acquire(key(), mode(), watching.watched(deadline_), owner, duration));
     CACHECTL_TRY(session.print(taken.id().text() + "\n"));
     CACHECTL_TRY(taken.confirm());
     return kDone;
@@ -59,8 +62,9 @@ class Acquire final : public Command {
     CACHECTL_ASSIGN(const int descriptor, caller_descriptor(descriptor_));
     CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
     const pid_t shell = lock::calling_shell();
+    Watching watching(session, *cache, key());
     CACHECTL_ASSIGN(const auto locks,
-                    cache->lock_on(descriptor, key(), mode(), deadline_,
+                    cache->lock_on(descriptor, key(), mode(), watching.watched(deadline_),
                                    lock::ProcessIdentity::of(shell), lock::command_line_of(shell)));
     CACHECTL_TRY(session.print(lock::encode(locks) + "\n"));
     return kDone;

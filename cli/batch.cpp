@@ -133,7 +133,7 @@ Batch::Made Batch::make(Session& session, const Cache& cache, const Asked& asked
     made.status = session.report(std::move(why).within(what));
     return made;
   };
-  auto result = cache.run(asked.key, source, policy, {-1, STDERR_FILENO});
+  auto result = run_watched(session, cache, asked.key, source, policy, {-1, STDERR_FILENO});
   if (!result) return failed(std::move(result).error());
   const auto concluded = conclude(session, *result, what);
   if (!concluded) return failed(concluded.error());
@@ -170,12 +170,13 @@ Result<void> Batch::make_all(Session& session, const Cache& cache,
   std::vector<Job> jobs;
   jobs.reserve(due.size());
   for (const auto* one : due) {
-    jobs.push_back({one->key.printable(), [this, &session, &cache, one] {
+    jobs.push_back({one->key.printable(), [this, &session, &cache, one](const SharedLine& line) {
+                      session.share_line(line);
                       const auto made = make(session, cache, *one, false);
                       return lock::WorkReport{made.status, made.encode()};
                     }});
   }
-  CACHECTL_ASSIGN(const auto ends, run_jobs(jobs, most));
+  CACHECTL_ASSIGN(const auto ends, run_jobs(jobs, most, session.says(config::LogLevel::notice)));
   for (std::size_t index = 0; index < due.size(); ++index) {
     auto& made = due[index]->made;
     const auto& end = ends[index];

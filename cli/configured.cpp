@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include "cli/exit_status.hpp"
+#include "cli/watching.hpp"
 #include "lock/signals.hpp"
+#include "src/config/duration.hpp"
+#include "src/config/size.hpp"
 
 namespace cachectl::cli {
 
@@ -107,6 +110,73 @@ void refresh_if_due(Session& session, const Cache& cache, const Key& key,
   session.warn(std::move(started).error().within("the value was not refreshed"));
 }
 
+namespace {
+
+/// "12s old, fresh for another 48s".
+std::string age_of(const store::RecordHeader& header, WallTime now) {
+  auto text = config::format_duration(now - header.created) + " old";
+  if (header.expires == kNever) return text;
+  return text + (now < header.expires ? ", fresh for " : ", expired ") +
+         config::format_duration(now < header.expires ? header.expires - now
+                                                      : now - header.expires) +
+         (now < header.expires ? "" : " ago");
+}
+
+/// After the fact, from the record: nobody pays for it but who asks.
+std::string age_of(const Cache& cache, const Key& key) {
+  const auto found = cache.inspect(key);
+  if (!found || !found->entry) return "gone since";
+  return age_of(found->entry->header(), cache.clock().now());
+}
+
+void tell_run(const Session& session, const Cache& cache, const Key& key,
+              const refresh::RunResult& result) {
+  const auto tell = [&](const std::string& what) {
+    session.tell(config::LogLevel::info, "'" + key.printable() + "': " + what);
+  };
+  switch (result.how) {
+    case refresh::How::hit:
+      return tell("hit, " + age_of(cache, key));
+    case refresh::How::stale:
+      return tell("stale, " + age_of(cache, key) +
+                  (result.refresh_due ? "; it is made anew behind this" : ""));
+    case refresh::How::shared:
+      return tell("shared the result of a run that others had started");
+    case refresh::How::uncached:
+      return tell("ran, with no cache");
+    case refresh::How::ran:
+      break;
+  }
+  const auto found = cache.inspect(key);
+  const bool is_stored =
+      found && found->entry && found->entry->header().generation == result.generation;
+  if (!is_stored) {
+    return tell(fmt::format("ran, exit status {}; not stored", result.status.value));
+  }
+  const auto& header = found->entry->header();
+  tell(fmt::format("ran for {}; stored generation {}, {}, {}",
+                   config::format_duration(header.source_duration), header.generation,
+                   config::format_size(header.value_size()), age_of(header, cache.clock().now())));
+}
+
+}  // namespace
+
+void tell_hit(const Session& session, const Cache& cache, const Key& key, bool is_hit) {
+  if (!session.says(config::LogLevel::info)) return;
+  session.tell(config::LogLevel::info,
+               "'" + key.printable() + "': " + (is_hit ? "hit, " + age_of(cache, key) : "miss"));
+}
+
+Result<refresh::RunResult> run_watched(Session& session, const Cache& cache, const Key& key,
+                                       const refresh::Source& source, refresh::RunPolicy policy,
+                                       const refresh::Sink& sink) {
+  Watching watching(session, cache, &key);
+  policy.deadline = watching.watched(policy.deadline);
+  auto result = cache.run(key, source, policy, watching.watched(sink));
+  if (result && session.says(config::LogLevel::info)) tell_run(session, cache, key, *result);
+  return result;
+}
+
 Result<TreeOrStatus> tree_of(Session& session, const Key& key) {
   CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
   CACHECTL_ASSIGN(const auto configured, find_configured(session, key));
@@ -119,7 +189,8 @@ Result<TreeOrStatus> tree_of(Session& session, const Key& key) {
     return fail(Errc::config, "'" + key.printable() + "' is configured as bytes",
                 "set kind = \"tree\" for it, or use cachectl get");
   }
-  CACHECTL_ASSIGN(auto made, cache->run(key, source, policy, {-1, STDERR_FILENO}));
+  CACHECTL_ASSIGN(auto made,
+                  run_watched(session, *cache, key, source, policy, {-1, STDERR_FILENO}));
   refresh_if_due(session, *cache, key, source, policy, made, refresh::Child::orphan);
   CACHECTL_ASSIGN(const int status, conclude(session, made, "path"));
   return TreeOrStatus{std::move(made.tree), status};

@@ -34,6 +34,15 @@ struct Stored {
 [[nodiscard]] std::chrono::nanoseconds longest_wait(const config::EntrySettings& entry,
                                                     const config::Settings& settings);
 
+/// Cache::run, and people see what it waits for.
+[[nodiscard]] Result<refresh::RunResult> run_watched(Session& session, const Cache& cache,
+                                                     const Key& key, const refresh::Source& source,
+                                                     refresh::RunPolicy policy,
+                                                     const refresh::Sink& sink);
+
+/// What is stored under a key, with --verbose: "hit, 12s old, fresh for 48s", or "miss".
+void tell_hit(const Session& session, const Cache& cache, const Key& key, bool is_hit);
+
 /// Starts the refresh that a run has said is due. Last of all, so that nobody waits for it;
 /// Child::ours where we end now.
 void refresh_if_due(Session& session, const Cache& cache, const Key& key,

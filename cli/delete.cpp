@@ -3,6 +3,7 @@
 
 #include "cli/command.hpp"
 #include "cli/wait_options.hpp"
+#include "cli/watching.hpp"
 
 namespace cachectl::cli {
 
@@ -31,27 +32,46 @@ class Delete final : public Command {
     const WritePolicy policy{lock::Deadline::after(settings->timeout),
                              Session::durability(*settings)};
     CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
-    if (!keys_.empty()) return delete_keys(*cache, policy);
+    if (!keys_.empty()) return delete_keys(session, *cache, policy);
     if (all_) {
       CACHECTL_ASSIGN(const bool agreed, confirm(cache->path()));
       if (!agreed) return kNo;
     }
-    CACHECTL_ASSIGN(
-        const std::uint64_t count,
-        cache->remove_if([&](std::string_view key) { return all_ || key.starts_with(prefix_); },
-                         policy));
+    CACHECTL_ASSIGN(const std::uint64_t count, delete_some(session, *cache, policy));
     return count > 0 ? kDone : kNo;
   }
 
  private:
-  Result<int> delete_keys(const Cache& cache, const WritePolicy& policy) const {
+  Result<int> delete_keys(Session& session, const Cache& cache, WritePolicy policy) const {
+    const auto deadline = policy.deadline;
     bool any = false;
     for (const auto& bytes : keys_) {
       CACHECTL_ASSIGN(const Key key, Key::from(bytes));
+      Watching watching(session, cache, &key);
+      policy.deadline = watching.watched(deadline);
       CACHECTL_ASSIGN(const bool removed, cache.remove(key, policy));
       any = any || removed;
+      session.tell(config::LogLevel::info,
+                   "'" + key.printable() + "': " + (removed ? "removed" : "there was none"));
     }
     return any ? kDone : kNo;
+  }
+
+  Result<std::uint64_t> delete_some(Session& session, const Cache& cache,
+                                    WritePolicy policy) const {
+    std::optional<Key> current;
+    Watching watching(session, cache, nullptr);
+    policy.deadline = watching.watched(policy.deadline);
+    return cache.remove_if(
+        [&](std::string_view bytes) {
+          if (!all_ && !bytes.starts_with(prefix_)) return false;
+          if (auto key = Key::from(std::string(bytes))) {
+            current = std::move(*key);
+            watching.turn_to(*current);
+          }
+          return true;
+        },
+        policy);
   }
 
   [[nodiscard]] Result<bool> confirm(const std::string& path) const {

@@ -13,8 +13,8 @@ namespace {
 
 /// Global options may stand before the command; these take a value.
 bool takes_value(std::string_view option) {
-  constexpr std::array<std::string_view, 4> kWithValue{"--root", "--config", "-E",
-                                                       "--timeout-status"};
+  constexpr std::array<std::string_view, 6> kWithValue{
+      "--root", "--config", "-E", "--timeout-status", "--log-level", "--log-format"};
   for (const auto known : kWithValue) {
     if (option == known) return true;
   }
@@ -63,6 +63,22 @@ Result<void> check_globals(const std::vector<std::string>& arguments) {
   return parsed ? Result<void>() : fail(parsed.error());
 }
 
+/// What says how messages are to be written: also that the rest of the line is wrong.
+std::vector<config::Override> format_in(const std::vector<std::string>& arguments) {
+  constexpr std::string_view kOption = "--log-format";
+  std::vector<config::Override> found;
+  for (std::size_t index = 0; index < arguments.size() && arguments[index] != "--"; ++index) {
+    const auto& argument = arguments[index];
+    if (!argument.starts_with(kOption)) continue;
+    if (argument.size() > kOption.size() && argument[kOption.size()] == '=') {
+      found.push_back({"log.format", argument.substr(kOption.size() + 1), std::string(kOption)});
+    } else if (argument.size() == kOption.size() && index + 1 < arguments.size()) {
+      found.push_back({"log.format", arguments[index + 1], std::string(kOption)});
+    }
+  }
+  return found;
+}
+
 /// Without a command: --help, --version, or a mistake.
 int without_command(Session& session, const std::vector<std::string>& arguments) {
   for (const auto& argument : arguments) {
@@ -79,7 +95,7 @@ int without_command(Session& session, const std::vector<std::string>& arguments)
 }  // namespace
 
 int dispatch(std::vector<std::string> arguments) {
-  Session early({}, {});
+  Session early({}, format_in(arguments));
   const auto at = position_of_command(arguments);
   if (at >= arguments.size()) return without_command(early, arguments);
   const auto* entry = find_command(arguments[at]);
@@ -103,6 +119,9 @@ int dispatch(std::vector<std::string> arguments) {
     return printed ? kDone : early.report(printed.error());
   }
   Session session(defined.globals, defined.definition.overrides());
+  if (const auto clear = defined.globals.check(defined.definition); !clear) {
+    return session.report(Error(clear.error()).within(entry->name));
+  }
   auto status = defined.command->execute(session);
   if (status) return *status;
   return session.report(std::move(status).error().within(entry->name));
@@ -120,7 +139,10 @@ std::string overview() {
       "\nGlobal options, before or after the command:\n"
       "  --root DIR               The directory of the cache\n"
       "  --config FILE            Read this configuration file\n"
-      "  -q, --quiet              No warnings\n"
+      "  -q, --quiet              Errors only: no warnings, and nothing while it waits\n"
+      "  -v, --verbose            Say what it does: hits, misses, waits, runs\n"
+      "  --log-level LEVEL        error, warning, notice (the default), info, debug\n"
+      "  --log-format text|json   Messages as lines for people, or as JSON\n"
       "  -E, --timeout-status N   Exit with N instead of 124 when a deadline passes\n"
       "  -h, --help               Show the help, of a command where one is named\n"
       "  --version                Print the version\n\n"

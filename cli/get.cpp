@@ -66,6 +66,7 @@ class Get final : public Command {
   static constexpr std::size_t kAtOnce = 256;
 
   Result<int> get(Session& session, const Cache& cache, const Key& key) {
+    session.concern(key);
     if (const auto made = made_.find(key.bytes()); made != made_.end()) {
       return print_made(session, cache, key, made->second);
     }
@@ -77,7 +78,8 @@ class Get final : public Command {
     }
     if (configured) {
       const refresh::Sink sink{json_ ? -1 : STDOUT_FILENO, STDERR_FILENO};
-      CACHECTL_ASSIGN(auto result, cache.run(key, configured->source, configured->policy, sink));
+      CACHECTL_ASSIGN(auto result, run_watched(session, cache, key, configured->source,
+                                               configured->policy, sink));
       CACHECTL_ASSIGN(const int status, conclude(session, result, "get"));
       if (json_) {
         CACHECTL_ASSIGN(auto stored, cache.inspect(key));
@@ -91,10 +93,12 @@ class Get final : public Command {
     }
     if (!json_) {
       CACHECTL_ASSIGN(const bool hit, cache.get_to(key, STDOUT_FILENO, "standard output"));
+      tell_hit(session, cache, key, hit);
       return hit ? kDone : kNo;
     }
     CACHECTL_ASSIGN(const auto entry, cache.get(key));
     CACHECTL_TRY(print_json(session, cache, key, entry));
+    tell_hit(session, cache, key, entry.has_value());
     return entry ? kDone : kNo;
   }
 

@@ -34,7 +34,7 @@ lock::WorkReport make(Session& session, const Cache& cache, const Missing& missi
   const refresh::Sink sink{output ? output->descriptor() : -1, STDERR_FILENO};
   const auto what = "get: '" + missing.key.printable() + "'";
   lock::WorkReport report{kDone, "0"};
-  auto result = cache.run(missing.key, missing.configured.source, policy, sink);
+  auto result = run_watched(session, cache, missing.key, missing.configured.source, policy, sink);
   if (!result) {
     report.status = session.report(std::move(result).error().within(what));
     return report;
@@ -92,10 +92,12 @@ Result<std::map<std::string, MadeAhead>> get_ahead(Session& session, const Cache
   }
   std::vector<Job> jobs;
   for (const auto& one : missing) {
-    jobs.push_back(
-        {one.key.printable(), [&session, &cache, &one] { return make(session, cache, one); }});
+    jobs.push_back({one.key.printable(), [&session, &cache, &one](const SharedLine& line) {
+                      session.share_line(line);
+                      return make(session, cache, one);
+                    }});
   }
-  CACHECTL_ASSIGN(const auto ends, run_jobs(jobs, most));
+  CACHECTL_ASSIGN(const auto ends, run_jobs(jobs, most, session.says(config::LogLevel::notice)));
   for (std::size_t index = 0; index < ends.size(); ++index) {
     auto& one = missing[index].made;
     const auto& end = ends[index];

@@ -9,7 +9,6 @@
 #include <exception>
 
 #include "cli/exit_status.hpp"
-#include "cli/progress_line.hpp"
 #include "lock/retry.hpp"
 #include "lock/signals.hpp"
 
@@ -20,9 +19,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// What went wrong in an unexpected way has no words for the caller.
-lock::WorkReport work(const Job& job) {
+lock::WorkReport work(const Job& job, const SharedLine& line) {
   try {
-    return job.work();
+    return job.work(line);
   } catch (const std::exception& problem) {
     std::fprintf(stderr, "cachectl: unexpected failure: %s\n", problem.what());
     return {kFailed, {}};
@@ -31,8 +30,12 @@ lock::WorkReport work(const Job& job) {
 
 class Jobs {
  public:
-  Jobs(const std::vector<Job>& jobs, std::size_t most, lock::SignalTrap trap)
-      : jobs_(&jobs), most_(most), trap_(std::move(trap)), ends_(jobs.size()) {}
+  Jobs(const std::vector<Job>& jobs, std::size_t most, lock::SignalTrap trap, bool shows_progress)
+      : jobs_(&jobs),
+        most_(most),
+        trap_(std::move(trap)),
+        ends_(jobs.size()),
+        shows_progress_(shows_progress && progress_.is_seen()) {}
   ~Jobs() {
     for (const auto& job : running_) job.worker.send(SIGTERM);
     while (!running_.empty()) reap(running_.size() - 1);
@@ -66,7 +69,7 @@ class Jobs {
 
   Result<void> start() {
     const auto& job = (*jobs_)[next_];
-    CACHECTL_ASSIGN(auto worker, lock::Worker::start([&job] { return work(job); },
+    CACHECTL_ASSIGN(auto worker, lock::Worker::start([&] { return work(job, shared_); },
                                                      trap_.previous_mask(), lock::Bond::close));
     const pid_t pid = worker.pid();
     running_.push_back({next_++, std::move(worker), Clock::now()});
@@ -89,7 +92,7 @@ class Jobs {
   Result<void> watch() {
     std::vector<pollfd> watched{{trap_.descriptor(), POLLIN, 0}};
     for (const auto& job : running_) watched.push_back({job.worker.descriptor(), POLLIN, 0});
-    const int patience = progress_.is_seen() ? 200 : -1;
+    const int patience = shows_progress_ ? 200 : -1;
     if (::poll(watched.data(), watched.size(), patience) < 0 && errno != EINTR) {
       return fail(system_error("wait for what was started"));
     }
@@ -97,7 +100,7 @@ class Jobs {
     for (std::size_t index = running_.size(); index-- > 0;) {
       if (watched[index + 1].revents != 0 && !running_[index].worker.listen()) reap(index);
     }
-    progress_.show([&] { return describe(); });
+    if (shows_progress_ && !shared_.is_taken_away()) progress_.show([&] { return describe(); });
     return {};
   }
 
@@ -129,16 +132,19 @@ class Jobs {
   std::size_t next_ = 0;  // the first that waits
   int request_ = 0;
   ProgressLine progress_;
+  SharedLine shared_;
+  bool shows_progress_;
 };
 
 }  // namespace
 
-Result<std::vector<JobEnd>> run_jobs(const std::vector<Job>& jobs, std::size_t most) {
+Result<std::vector<JobEnd>> run_jobs(const std::vector<Job>& jobs, std::size_t most,
+                                     bool shows_progress) {
   int request = 0;
   std::vector<JobEnd> ends;
   {
     CACHECTL_ASSIGN(auto trap, lock::SignalTrap::create());
-    Jobs all(jobs, most, std::move(trap));
+    Jobs all(jobs, most, std::move(trap), shows_progress);
     CACHECTL_TRY(all.run());
     request = all.request();
     ends = all.take_ends();

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/progress_line.hpp"
 #include "lock/child.hpp"
 #include "lock/worker.hpp"
 
@@ -24,7 +25,7 @@ namespace cachectl::cli {
 
 struct Job {
   std::string name;  ///< for the line that shows the progress
-  std::function<lock::WorkReport()> work;
+  std::function<lock::WorkReport(const SharedLine&)> work;
 };
 
 struct JobEnd {
@@ -34,7 +35,9 @@ struct JobEnd {
 };
 
 /// Runs them, at most `most` at a time, in the order given; what came of each stands in its
-/// place. An error is the system's, that makes no more processes or pipes: no job runs then.
-[[nodiscard]] Result<std::vector<JobEnd>> run_jobs(const std::vector<Job>& jobs, std::size_t most);
+/// place. Who wants to see it is shown the progress. An error is the system's, that makes no more
+/// processes or pipes: no job runs then.
+[[nodiscard]] Result<std::vector<JobEnd>> run_jobs(const std::vector<Job>& jobs, std::size_t most,
+                                                   bool shows_progress);
 
 }  // namespace cachectl::cli

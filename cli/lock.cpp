@@ -3,6 +3,7 @@
 
 #include "cli/command.hpp"
 #include "cli/wait_options.hpp"
+#include "cli/watching.hpp"
 #include "lock/child.hpp"
 
 namespace cachectl::cli {
@@ -38,9 +39,11 @@ class Lock final : public Command {
     }
     const auto deadline =
         try_ ? lock::Deadline::immediately() : lock::Deadline::after(settings->timeout);
+    std::optional<Watching> watching(std::in_place, session, *cache, key ? &*key : nullptr);
     auto held =
         cache->lock(key ? &*key : nullptr, shared_ ? lock::Mode::shared : lock::Mode::exclusive,
-                    deadline, lock::shell_quoted(command_));
+                    watching->watched(deadline), lock::shell_quoted(command_));
+    watching.reset();
     if (!held && try_ && held.error().code == Errc::timeout) return kNo;
     if (!held) return fail(std::move(held).error());
     return run(*held);

@@ -8,6 +8,7 @@
 
 #include "cli/configured.hpp"
 #include "cli/pool_actions.hpp"
+#include "cli/watching.hpp"
 #include "lock/child.hpp"
 #include "src/pool/overlay.hpp"
 
@@ -46,7 +47,9 @@ Result<HeldOrStatus> take(Session& session, Key key, pool::Options options,
   }
   CACHECTL_ASSIGN(auto pool, cache->pool(key, std::move(options)));
   const auto deadline = lock::Deadline::after(settings->timeout);
-  CACHECTL_ASSIGN(auto slot, pool.take(wanted, ways, deadline, owner));
+  Watching watching(session, &key, "a replica of '" + key.printable() + "'",
+                    [&pool] { return "held: " + holders(pool); });
+  CACHECTL_ASSIGN(auto slot, pool.take(wanted, ways, watching.watched(deadline), owner));
   if (!slot) {
     return fail(
         Errc::timeout,
@@ -66,21 +69,24 @@ Result<HeldOrStatus> take(Session& session, Key key, pool::Options options,
       Held{std::move(key), std::move(pool), std::move(*slot), std::move(*primary->tree)}, kDone};
 }
 
-Result<lock::Child> spawn(const Held& held, const std::vector<std::string>& argv,
-                          const lock::SignalTrap& trap, std::function<bool()> in_child) {
+Result<lock::Child> spawn(const Session& session, const Held& held,
+                          const std::vector<std::string>& argv, const lock::SignalTrap& trap,
+                          std::function<bool()> in_child) {
   lock::Command command;
   command.argv = argv;
   command.environment.push_back("CACHECTL_REPLICA=" + held.slot.path());
   // As long as a process of it lives, the replica is its own, and the value stays.
   command.keep_open = {held.slot.descriptor(), held.primary.descriptor()};
   command.in_child = std::move(in_child);
+  session.clear_progress();  // the terminal is the command's
   return lock::Child::spawn(command, &trap.previous_mask());
 }
 
-Result<lock::Child> start_in_overlay(Held& held, const std::vector<std::string>& argv,
+Result<lock::Child> start_in_overlay(const Session& session, Held& held,
+                                     const std::vector<std::string>& argv,
                                      const lock::SignalTrap& trap, const std::string& why) {
   CACHECTL_TRY(held.pool.prepare_overlay(held.slot, held.primary, why));
-  auto started = spawn(held, argv, trap,
+  auto started = spawn(session, held, argv, trap,
                        pool::mount_overlay(held.slot, held.key.hash(), held.primary.generation()));
   if (!started && started.error().code == Errc::unsupported) {
     return fail(Errc::unsupported, system_error("overlay", started.error().system_error).message);
@@ -88,16 +94,16 @@ Result<lock::Child> start_in_overlay(Held& held, const std::vector<std::string>&
   return started;
 }
 
-Result<lock::Child> start_in_copy(Held& held, const std::vector<Way>& ways,
+Result<lock::Child> start_in_copy(const Session& session, Held& held, const std::vector<Way>& ways,
                                   const std::vector<std::string>& argv,
                                   const lock::SignalTrap& trap, const std::string& why) {
   CACHECTL_TRY(held.pool.prepare(held.slot, held.primary, ways, why));
-  return spawn(held, argv, trap, {});
+  return spawn(session, held, argv, trap, {});
 }
 
 /// Starts the command in a replica that is made in the first way that works.
-Result<lock::Child> start(Held& held, std::vector<Way> ways, const std::vector<std::string>& argv,
-                          const lock::SignalTrap& trap) {
+Result<lock::Child> start(const Session& session, Held& held, std::vector<Way> ways,
+                          const std::vector<std::string>& argv, const lock::SignalTrap& trap) {
   const auto& state = held.slot.state();
   const auto made = std::find(ways.begin(), ways.end(), state.way);
   const bool is_there = state.status == pool::Status::ready && made != ways.end() &&
@@ -106,8 +112,8 @@ Result<lock::Child> start(Held& held, std::vector<Way> ways, const std::vector<s
   std::string why;
   for (auto way = ways.begin(); way != ways.end();) {
     const auto end = std::find(way, ways.end(), Way::overlay);
-    auto started = way == end ? start_in_overlay(held, argv, trap, why)
-                              : start_in_copy(held, {way, end}, argv, trap, why);
+    auto started = way == end ? start_in_overlay(session, held, argv, trap, why)
+                              : start_in_copy(session, held, {way, end}, argv, trap, why);
     if (started || started.error().code != Errc::unsupported) return started;
     why += (why.empty() ? "" : "; ") + started.error().message;
     way = way == end ? way + 1 : end;
@@ -128,7 +134,7 @@ Result<int> pool_exec(Session& session, const PoolArguments& arguments) {
   if (!taken.held) return taken.status;
   auto& held = *taken.held;
   CACHECTL_ASSIGN(const auto trap, lock::SignalTrap::create());
-  CACHECTL_ASSIGN(auto child, start(held, chosen.ways, arguments.command, trap));
+  CACHECTL_ASSIGN(auto child, start(session, held, chosen.ways, arguments.command, trap));
   CACHECTL_ASSIGN(const auto status, child.wait(&trap));
   CACHECTL_TRY(held.pool.give_back(held.slot));
   return status.value;
@@ -176,7 +182,8 @@ Result<void> publish(Session& session, const Cache& cache, const Key& key,
       configured != settings->entries.end() &&
       (configured->second.given.contains("ttl") || configured->second.given.contains("source"));
   policy.ttl = has_ttl ? configured->second.ttl : settings->set_ttl;
-  policy.deadline = lock::Deadline::after(settings->timeout);
+  Watching watching(session, cache, &key);
+  policy.deadline = watching.watched(lock::Deadline::after(settings->timeout));
   policy.durability = Session::durability(*settings);
   policy.retention = retention(*settings);
   CACHECTL_TRY(cache.set_tree(key, path, policy));

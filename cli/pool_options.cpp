@@ -24,9 +24,11 @@ Result<pool::Options> pool_options(Session& session, const Key& key) {
   options.most = static_cast<unsigned>(entry.pool_max);
   options.reset = entry.pool_reset;
   if (!entry.pool_copy.empty()) options.ways = entry.pool_copy;
-  if (is_terminal(STDERR_FILENO)) {
-    options.progress = [line = std::make_shared<ProgressLine>()](const tree::Progress& done) {
-      line->show([&] {
+  if (session.says(config::LogLevel::notice) && is_terminal(STDERR_FILENO)) {
+    options.progress = [&session, delay = lock::Deadline::after(std::chrono::seconds(1))](
+                           const tree::Progress& done) {
+      if (!delay.passed()) return;
+      session.progress().show([&] {
         return fmt::format("copying the replica: {} files, {}", done.files,
                            config::format_size(done.bytes));
       });

@@ -7,6 +7,7 @@
 
 #include "cli/configured.hpp"
 #include "cli/pool_actions.hpp"
+#include "cli/watching.hpp"
 #include "lock/child.hpp"
 #include "lock/number.hpp"
 #include "lock/process.hpp"
@@ -117,10 +118,10 @@ Result<int> pool_drain(Session& session, const PoolArguments& arguments) {
   CACHECTL_ASSIGN(const auto pool, cache->find_pool(key, std::move(chosen)));
   if (!pool) return kDone;
   CACHECTL_TRY(check_not_ours(*cache, key, *pool));
-  if (is_terminal(STDERR_FILENO)) {
-    if (const auto who = holders(*pool); !who.empty()) session.tell("pool: waiting for " + who);
-  }
-  CACHECTL_ASSIGN(const bool empty, pool->drain(lock::Deadline::after(settings->timeout)));
+  Watching watching(session, &key, "the replicas of '" + key.printable() + "'",
+                    [&pool] { return "held: " + holders(*pool); });
+  CACHECTL_ASSIGN(const bool empty,
+                  pool->drain(watching.watched(lock::Deadline::after(settings->timeout))));
   if (empty) return kDone;
   return fail(
       Errc::timeout,

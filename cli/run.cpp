@@ -72,7 +72,7 @@ class Run final : public Command {
       source.not_modified = *status;
     }
     const refresh::Sink sink{tree_ ? -1 : STDOUT_FILENO, STDERR_FILENO};
-    CACHECTL_ASSIGN(const auto result, cache->run(key, source, policy, sink));
+    CACHECTL_ASSIGN(const auto result, run_watched(session, *cache, key, source, policy, sink));
     CACHECTL_ASSIGN(const int status, conclude(session, result, "run"));
     if (result.tree && status == kDone) CACHECTL_TRY(session.print(result.tree->path() + "\n"));
     refresh_if_due(session, *cache, key, source, policy, result, refresh::Child::ours);

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "cli/exit_status.hpp"
+#include "cli/log_line.hpp"
+#include "cli/progress_line.hpp"
 #include "lock/signals.hpp"
 
 namespace cachectl::cli {
@@ -12,10 +14,26 @@ namespace cachectl::cli {
 void GlobalOptions::define(Definition& definition) {
   definition.setting("--root", "root", "DIR", "The directory of the cache");
   definition.option("--config", config_file, "FILE", "Read this configuration file");
-  definition.flag("-q,--quiet", quiet, "No warnings");
+  definition.flag("-q,--quiet", quiet, "Errors only: no warnings, and nothing while it waits");
+  definition.flag("-v,--verbose", verbose, "Say what it does: hits, misses, waits, runs");
+  definition.setting("--log-level", "log.level", "LEVEL",
+                     "error, warning, notice (the default), info, debug");
+  definition.setting("--log-format", "log.format", "text|json",
+                     "Messages as lines for people, or as JSON");
   definition.status("-E,--timeout-status", timeout_status, "N",
                     "Exit with N instead of 124 when a deadline passes");
 }
+
+Result<void> GlobalOptions::check(const Definition& definition) const {
+  const bool named = (quiet || verbose) && definition.was_given("--log-level");
+  if (!named && !(quiet && verbose)) return {};
+  return fail(Errc::usage, "more than one of --quiet, --verbose and --log-level was given",
+              "leave one of them out");
+}
+
+Session::Session(GlobalOptions options, std::vector<config::Override> overrides)
+    : options_(std::move(options)), overrides_(std::move(overrides)) {}
+Session::~Session() = default;
 
 config::Flags Session::flags() const {
   config::Flags flags;
@@ -28,6 +46,9 @@ Result<const config::Settings*> Session::settings() {
   if (!settings_) {
     CACHECTL_ASSIGN(auto loaded, config::load(flags(), ::getenv));
     settings_ = std::move(loaded);
+    for (const auto& file : settings_->files) {
+      tell(config::LogLevel::debug, "configuration: " + file);
+    }
   }
   return &*settings_;
 }
@@ -47,6 +68,7 @@ Result<const Cache*> Session::cache() {
   options.lease = lease_;
   CACHECTL_ASSIGN(auto opened, Cache::open(std::move(options)));
   cache_.emplace(std::move(opened));
+  if (says(config::LogLevel::debug)) tell(config::LogLevel::debug, "cache: " + cache_->path());
   return &*cache_;
 }
 
@@ -64,37 +86,79 @@ Result<const Cache*> Session::cache_under(const std::string* lease) {
 }
 
 Result<void> Session::print(std::string_view text) {
+  clear_progress();
   return lock::write_all(STDOUT_FILENO, lock::bytes_of(text), "standard output");
+}
+
+bool Session::says(config::LogLevel level) const {
+  if (options_.quiet) return level <= config::LogLevel::error;
+  if (options_.verbose) return level <= config::LogLevel::info;
+  return level <= (settings_ ? settings_->log_level : config::LogLevel::notice);
+}
+
+/// Also where the configuration is what is wrong.
+config::LogFormat Session::format() const {
+  if (settings_) return settings_->log_format;
+  std::string_view text;
+  if (const char* variable = ::getenv("CACHECTL_LOG_FORMAT")) text = variable;
+  for (const auto& given : overrides_) {
+    if (given.key == "log.format") text = given.value;
+  }
+  return text == "json" ? config::LogFormat::json : config::LogFormat::text;
 }
 
 namespace {
 
 /// One line, whatever a path or a system message holds.
-void say(std::string_view prefix, const Error& what) {
-  auto line = std::string(prefix) + what.describe();
+std::string text_line(config::LogLevel level, const Error& what) {
+  auto line =
+      (level == config::LogLevel::warning ? "cachectl: warning: " : "cachectl: ") + what.describe();
   for (char& byte : line) {
     if (static_cast<unsigned char>(byte) < 0x20 || byte == 0x7f) byte = '?';
   }
+  return line;
+}
+
+}  // namespace
+
+void Session::say(config::LogLevel level, const Error& what) const {
+  clear_progress();
+  auto line = format() == config::LogFormat::text
+                  ? text_line(level, what)
+                  : json_message({level, what, key_, cache_ ? cache_->path() : std::string()});
   line += '\n';
+  if (shared_line_ != nullptr) line.insert(0, shared_line_->eraser());
   // When standard error is closed there is nobody to tell.
   [[maybe_unused]] const auto told =
       lock::write_all(STDERR_FILENO, lock::bytes_of(line), "standard error");
 }
 
-}  // namespace
-
 void Session::warn(const Error& what) {
   if (listener_) return listener_(what);
-  if (!options_.quiet && warned_.insert(what.describe()).second) say("cachectl: warning: ", what);
+  if (!says(config::LogLevel::warning)) return;
+  if (warned_.insert(what.describe()).second) say(config::LogLevel::warning, what);
 }
 
-void Session::tell(const std::string& what) const {
-  if (!options_.quiet) say("cachectl: ", {Errc::io, 0, what, {}});
+void Session::tell(config::LogLevel level, const std::string& what) const {
+  if (says(level)) say(level, {Errc::io, 0, what, {}});
+}
+
+void Session::concern(const Key& key) {
+  if (format() == config::LogFormat::json) key_ = key.bytes();
+}
+
+ProgressLine& Session::progress() {
+  if (!progress_) progress_ = std::make_unique<ProgressLine>(std::chrono::nanoseconds(0));
+  return *progress_;
+}
+
+void Session::clear_progress() const {
+  if (progress_) progress_->clear();
 }
 
 int Session::report(const Error& error) const {
   if (error.system_error == EPIPE) lock::die_by(SIGPIPE);
-  say("cachectl: ", error);
+  say(config::LogLevel::error, error);
   if (error.code == Errc::timeout) return options_.timeout_status;
   return exit_status_of(error.code);
 }

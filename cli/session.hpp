@@ -19,16 +19,24 @@ namespace cachectl::cli {
 /// The options that every subcommand has.
 struct GlobalOptions {
   std::string config_file;
-  bool quiet = false;
+  bool quiet = false;        ///< log.level = error
+  bool verbose = false;      ///< log.level = info
   int timeout_status = 124;  ///< as in the table, unless -E says otherwise
 
   void define(Definition& definition);
+  /// Errc::usage: they contradict each other.
+  [[nodiscard]] Result<void> check(const Definition& definition) const;
 };
+
+class ProgressLine;
+class SharedLine;
 
 class Session {
  public:
-  Session(GlobalOptions options, std::vector<config::Override> overrides)
-      : options_(std::move(options)), overrides_(std::move(overrides)) {}
+  Session(GlobalOptions options, std::vector<config::Override> overrides);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   /// The same call, with nothing loaded or opened yet.
   [[nodiscard]] std::unique_ptr<Session> anew() const {
@@ -49,13 +57,28 @@ class Session {
   /// Results.
   [[nodiscard]] Result<void> print(std::string_view text);
 
-  /// A warning, unless --quiet; each only once.
+  /// Whether messages of this level are said.
+  [[nodiscard]] bool says(config::LogLevel level) const;
+
+  /// A warning; each only once.
   void warn(const Error& what);
   /// From now on warnings go there instead.
   void tell_warnings_to(refresh::Warn listener) { listener_ = std::move(listener); }
 
-  /// What a person at a terminal may want to know, unless --quiet.
-  void tell(const std::string& what) const;
+  /// What a person may want to know.
+  void tell(const std::string& what) const { tell(config::LogLevel::notice, what); }
+  void tell(config::LogLevel level, const std::string& what) const;
+
+  /// Messages are about this key from now on.
+  void concern(const Key& key);
+
+  /// The line that shows what we wait for. All that is said erases it first.
+  [[nodiscard]] ProgressLine& progress();
+  void clear_progress() const;
+  /// In a process beside others, which has no line of its own but that of its parent. It must
+  /// outlive the session.
+  void share_line(const SharedLine& line) { shared_line_ = &line; }
+  [[nodiscard]] const SharedLine* shared_line() const { return shared_line_; }
 
   /// Says what failed and returns the exit status for it. A closed standard output ends
   /// the process as SIGPIPE would, without a word.
@@ -64,6 +87,9 @@ class Session {
   [[nodiscard]] static lock::Durability durability(const config::Settings& settings);
 
  private:
+  [[nodiscard]] config::LogFormat format() const;
+  void say(config::LogLevel level, const Error& what) const;
+
   GlobalOptions options_;
   std::vector<config::Override> overrides_;
   std::optional<config::Settings> settings_;
@@ -71,6 +97,9 @@ class Session {
   std::string lease_;
   refresh::Warn listener_;
   std::set<std::string> warned_;
+  std::string key_;  // that messages are about
+  std::unique_ptr<ProgressLine> progress_;
+  const SharedLine* shared_line_ = nullptr;
 };
 
 /// Milliseconds precision where seconds say too little: "2026-11-21T15:12:39.123Z".

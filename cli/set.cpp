@@ -7,6 +7,7 @@
 #include "cli/configured.hpp"
 #include "cli/set_batch.hpp"
 #include "cli/wait_options.hpp"
+#include "cli/watching.hpp"
 #include "lock/retry.hpp"
 
 namespace cachectl::cli {
@@ -59,6 +60,8 @@ class Set final : public Command {
 
     if (batch_) return set_batch(session, *cache, policy, settings->timeout);
     CACHECTL_ASSIGN(const Key key, Key::from(key_));
+    Watching watching(session, *cache, &key);
+    policy.deadline = watching.watched(policy.deadline);
     Result<std::optional<store::Generation>> published;
     if (!tree_.empty()) {
       published = cache->set_tree(key, tree_, policy);
@@ -75,6 +78,10 @@ class Set final : public Command {
       published = cache->set_from(key, input.get(), file_, policy);
     }
     if (!published) return fail(std::move(published).error());
+    session.tell(config::LogLevel::info,
+                 "'" + key.printable() + "': " +
+                     (*published ? "stored generation " + std::to_string(**published)
+                                 : "kept, there is a fresh value"));
     return *published ? kDone : kNo;
   }
 

@@ -9,6 +9,7 @@
 
 #include "cli/exit_status.hpp"
 #include "cli/json.hpp"
+#include "cli/watching.hpp"
 #include "src/config/duration.hpp"
 #include "src/config/nearest.hpp"
 
@@ -63,7 +64,8 @@ constexpr std::array<std::string_view, 18> kFields{
     "exit_status", "source_seconds", "tree_generation"};
 
 /// True: published. False: there is a fresh value, and it was to be kept.
-Result<bool> set_line(const Cache& cache, std::string_view line, SetPolicy policy) {
+Result<bool> set_line(Session& session, const Cache& cache, std::string_view line,
+                      SetPolicy policy) {
   CACHECTL_ASSIGN(const Json object, parse_object(line));
   for (const auto& field : object.items()) {
     if (std::find(kFields.begin(), kFields.end(), field.key()) != kFields.end()) continue;
@@ -81,6 +83,8 @@ Result<bool> set_line(const Cache& cache, std::string_view line, SetPolicy polic
     if (!parsed) return fail(std::move(parsed).error().within("ttl"));
     policy.ttl = *parsed;
   }
+  Watching watching(session, cache, &key);
+  policy.deadline = watching.watched(policy.deadline);
   CACHECTL_ASSIGN(const auto published, cache.set(key, lock::bytes_of(*value), policy));
   return published.has_value();
 }
@@ -95,7 +99,7 @@ std::string summary(std::uint64_t published, std::uint64_t kept, std::uint64_t f
 
 }  // namespace
 
-Result<int> set_batch(const Session& session, const Cache& cache, SetPolicy policy,
+Result<int> set_batch(Session& session, const Cache& cache, SetPolicy policy,
                       std::chrono::nanoseconds longest_wait) {
   Lines lines;
   std::string line;
@@ -112,7 +116,7 @@ Result<int> set_batch(const Session& session, const Cache& cache, SetPolicy poli
     if (next == Lines::Next::line && is_blank) continue;
     policy.deadline = lock::Deadline::after(longest_wait);
     auto done = next == Lines::Next::line
-                    ? set_line(cache, line, policy)
+                    ? set_line(session, cache, line, policy)
                     : Result<bool>(fail(Errc::usage, "longer than 64 MiB", "use set KEY --file"));
     if (done) {
       ++(*done ? published : kept);

@@ -14,7 +14,7 @@ namespace cachectl::cli {
 /// passed over. The exit status: 0, or that of the last line that failed. `longest_wait`, for
 /// the lock of one key, instead of the policy's deadline. Memory: a few times the longest line,
 /// which may have 64 MiB.
-[[nodiscard]] Result<int> set_batch(const Session& session, const Cache& cache, SetPolicy policy,
+[[nodiscard]] Result<int> set_batch(Session& session, const Cache& cache, SetPolicy policy,
                                     std::chrono::nanoseconds longest_wait);
 
 }  // namespace cachectl::cli

@@ -464,6 +464,12 @@ Result<lock::HeldLock> Cache::lock(const Key* key, lock::Mode mode, const lock::
   return fail(store::gave_up_waiting(*root, slot, name_of(key, path()), clock()));
 }
 
+std::optional<lock::OwnerNote> Cache::holder(const Key* key) const {
+  const auto root = state_->existing();
+  if (!root || *root == nullptr) return std::nullopt;
+  return (*root)->locks().owner(slot_of(key));
+}
+
 Result<lock::OuterLocks> Cache::lock_on(int descriptor, const Key* key, lock::Mode mode,
                                         const lock::Deadline& deadline,
                                         const lock::ProcessIdentity& owner,

@@ -154,6 +154,9 @@ class Cache {
                                             const lock::Deadline& deadline,
                                             std::string_view command) const;
 
+  /// Who holds that lock, as far as is known: for messages while somebody waits for it.
+  [[nodiscard]] std::optional<lock::OwnerNote> holder(const Key* key) const;
+
   /// The same on a descriptor of the caller's, see lock/lock_table.hpp, which stays locked.
   [[nodiscard]] Result<lock::OuterLocks> lock_on(int descriptor, const Key* key, lock::Mode mode,
                                                  const lock::Deadline& deadline,

@@ -20,6 +20,8 @@ namespace cachectl::config {
 
 struct Settings;
 enum class Durability;
+enum class LogLevel;
+enum class LogFormat;
 
 enum class Type {
   duration,
@@ -44,9 +46,9 @@ enum class Type {
 }
 
 /// Where the value of an option lives.
-using Field =
-    std::variant<std::chrono::nanoseconds Settings::*, std::uint64_t Settings::*, bool Settings::*,
-                 std::string Settings::*, Durability Settings::*, OnTimeout Settings::*>;
+using Field = std::variant<std::chrono::nanoseconds Settings::*, std::uint64_t Settings::*,
+                           bool Settings::*, std::string Settings::*, Durability Settings::*,
+                           OnTimeout Settings::*, LogLevel Settings::*, LogFormat Settings::*>;
 
 struct Option {
   std::string_view key;  ///< dotted, as in a file: "run.ttl"
@@ -58,7 +60,7 @@ struct Option {
   std::string_view doc;  ///< one line, no full stop
 };
 
-inline constexpr std::size_t option_count = 15;
+inline constexpr std::size_t option_count = 17;
 
 /// Every option; those without a section first, then section by section.
 [[nodiscard]] std::span<const Option, option_count> options();

@@ -27,6 +27,8 @@ namespace cachectl::config {
 
 /// The enumerators stand in the order of Option::choices.
 enum class Durability { full, none };
+enum class LogLevel { error, warning, notice, info, debug };
+enum class LogFormat { text, json };
 
 enum class Layer { defaults, file, environment, flag };
 
@@ -55,6 +57,8 @@ struct Settings {
   std::uint64_t gc_max_size = 0;
   std::uint64_t gc_max_entries = 0;
   std::chrono::nanoseconds gc_time_limit{};
+  LogLevel log_level = LogLevel::notice;
+  LogFormat log_format = LogFormat::text;
   std::uint64_t daemon_jobs = 0;
   std::chrono::nanoseconds daemon_gc_interval{};
   std::string daemon_listen;  ///< an address, or off

@@ -44,7 +44,8 @@ struct Pipe {
 ///   recording --failure--> direct --the consumer went away--> draining
 class StreamCapture {
  public:
-  StreamCapture(int to, std::string name) : to_(to), name_(std::move(name)) {}
+  StreamCapture(int to, std::string name, RunObserver* observer)
+      : to_(to), name_(std::move(name)), observer_(observer) {}
   virtual ~StreamCapture() = default;
   StreamCapture(const StreamCapture&) = delete;
   StreamCapture& operator=(const StreamCapture&) = delete;
@@ -59,11 +60,13 @@ class StreamCapture {
         stop_following();
       } else {
         recorded_ += data.size();
+        if (follower_) announce();
         if (follower_) follower_->advance(data.size());
         return;
       }
     }
     if (to_ < 0 || not_passed_on_) return;
+    announce();
     auto written = lock::write_all(to_, data, name_);
     if (!written) not_passed_on_ = std::move(written).error();
   }
@@ -76,6 +79,7 @@ class StreamCapture {
   /// The consumer is to have what was held back, and all that follows.
   void pass_on() {
     if (from_ < 0 || follower_) return;
+    announce();
     follower_ = std::make_unique<Follower>(from_, offset_, to_, name_);
     follower_->advance(recorded_);
   }
@@ -99,13 +103,20 @@ class StreamCapture {
     if (to_ < 0) return;
     from_ = from;
     offset_ = offset;
-    if (!hold_back) pass_on();
+    if (hold_back) return;
+    follower_ = std::make_unique<Follower>(from_, offset_, to_, name_);
   }
   void do_not_record(Error why) { not_recorded_ = std::move(why); }
 
  private:
+  /// Before anything is written to the consumer.
+  void announce() {
+    if (observer_ != nullptr) observer_->passes_on(to_);
+  }
+
   int to_;
   std::string name_;
+  RunObserver* observer_;
   int from_ = -1;  // the file that it is recorded in; -1: nobody is to have it
   std::uint64_t offset_ = 0;
   std::uint64_t recorded_ = 0;
@@ -119,8 +130,8 @@ Error nothing_to_record_in() { return {Errc::io, 0, "no record", {}}; }
 
 class OutputCapture final : public StreamCapture {
  public:
-  OutputCapture(store::RecordWriter* writer, const Sink& sink)
-      : StreamCapture(sink.output, "standard output"), writer_(writer) {
+  OutputCapture(store::RecordWriter* writer, const Sink& sink, RunObserver* observer)
+      : StreamCapture(sink.output, "standard output", observer), writer_(writer) {
     if (writer_ == nullptr) {
       do_not_record(nothing_to_record_in());
     } else {
@@ -139,8 +150,8 @@ class OutputCapture final : public StreamCapture {
 /// Most sources say nothing here: the file is made with the first byte.
 class ErrorCapture final : public StreamCapture {
  public:
-  ErrorCapture(const store::Root* root, bool recording, int to)
-      : StreamCapture(to, "standard error"), root_(root) {
+  ErrorCapture(const store::Root* root, bool recording, int to, RunObserver* observer)
+      : StreamCapture(to, "standard error", observer), root_(root) {
     if (!recording) do_not_record(nothing_to_record_in());
   }
 
@@ -191,15 +202,19 @@ bool drain_once(const lock::Fd& pipe, std::span<std::byte> block, StreamCapture&
 /// when its time is over.
 class Watch {
  public:
-  Watch(const lock::Child& child, const lock::SignalTrap* trap, std::chrono::nanoseconds longest)
-      : child_(&child), trap_(trap), deadline_(lock::Deadline::after(longest)) {}
+  Watch(const lock::Child& child, const lock::SignalTrap* trap, std::chrono::nanoseconds longest,
+        RunObserver* observer)
+      : child_(&child),
+        trap_(trap),
+        deadline_(lock::Deadline::after(longest)),
+        observer_(observer) {}
 
   void drain(Pipe& output, Pipe& errors, OutputCapture& output_capture,
              ErrorCapture& error_capture) {
     const lock::Fd ended(static_cast<int>(::syscall(SYS_pidfd_open, child_->pid(), 0)));
     std::vector<std::byte> block(kBlock);
-    // One that closes its streams and goes on has a time limit all the same.
-    bool lives = !deadline_.is_never() && ended.valid();
+    // One that closes its streams and goes on has a time limit, and an observer, all the same.
+    bool lives = (!deadline_.is_never() || observer_ != nullptr) && ended.valid();
     while (output.read.valid() || errors.read.valid() || lives) {
       const bool hurried = request_ != 0 || timed_out_;
       std::array<pollfd, 4> watched{{{output.read.get(), POLLIN, 0},
@@ -230,21 +245,34 @@ class Watch {
       // long as it likes.
       if (watched[3].revents != 0 && quiet && hurried) break;
       end_when_late();
+      tell();
     }
+    if (observer_ != nullptr) observer_->ran();
   }
 
   [[nodiscard]] int interrupted_by() const { return request_; }
   [[nodiscard]] bool timed_out() const { return timed_out_; }
 
  private:
+  using Clock = lock::Deadline::Clock;
   static constexpr std::chrono::seconds kGrace{5};
+  static constexpr std::chrono::seconds kTellEach{1};
 
   /// For poll(2).
   [[nodiscard]] int patience() const {
-    if (deadline_.is_never()) return -1;
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline_.at() - lock::Deadline::Clock::now());
+    if (deadline_.is_never() && observer_ == nullptr) return -1;
+    auto until = observer_ != nullptr ? next_told_ : Clock::time_point::max();
+    if (!deadline_.is_never()) until = std::min(until, deadline_.at());
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
     return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 3'600'000));
+  }
+
+  void tell() {
+    if (observer_ == nullptr) return;
+    const auto now = Clock::now();
+    if (now < next_told_) return;
+    next_told_ = now + kTellEach;
+    observer_->runs(now - started_);
   }
 
   void end_when_late() {
@@ -257,6 +285,9 @@ class Watch {
   const lock::Child* child_;
   const lock::SignalTrap* trap_;
   lock::Deadline deadline_;
+  RunObserver* observer_;
+  Clock::time_point started_ = Clock::now();
+  Clock::time_point next_told_ = started_ + kTellEach;
   int request_ = 0;  // the signal that asked us to end
   bool timed_out_ = false;
 };
@@ -305,14 +336,16 @@ Result<Captured> capture(const Source& source, const Hold& hold, const Sink& sin
   // Only a program that is nothing but this has no other children.
   const bool alone = source.makes_tree && pass_signals;
   if (alone) adopt_orphans();
+  RunObserver* const observer =
+      sink.observer != nullptr && sink.observer->starts() ? sink.observer : nullptr;
   CACHECTL_ASSIGN(auto child, lock::Child::spawn(command, trap ? &trap->previous_mask() : nullptr));
   output.write.reset();
   errors.write.reset();
 
-  OutputCapture output_capture(writer, sink);
-  ErrorCapture error_capture(root, writer != nullptr, sink.errors);
+  OutputCapture output_capture(writer, sink, observer);
+  ErrorCapture error_capture(root, writer != nullptr, sink.errors, observer);
   Captured result;
-  Watch watch(child, trap ? &*trap : nullptr, source.longest);
+  Watch watch(child, trap ? &*trap : nullptr, source.longest, observer);
   watch.drain(output, errors, output_capture, error_capture);
   result.interrupted_by = watch.interrupted_by();
   if (watch.timed_out()) {

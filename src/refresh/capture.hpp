@@ -33,12 +33,27 @@ struct Source {
   std::chrono::nanoseconds longest = std::chrono::nanoseconds::max();
 };
 
+/// Told how a source goes, by the thread that runs it: for a line that people see meanwhile.
+class RunObserver {
+ public:
+  virtual ~RunObserver() = default;
+  /// The source is about to be started. False: there is no need to tell more of it.
+  virtual bool starts() = 0;
+  /// It has run for so long: about once a second.
+  virtual void runs(std::chrono::nanoseconds since) = 0;
+  /// What it has said is about to be written to this descriptor of the sink, by now or later.
+  virtual void passes_on(int descriptor) = 0;
+  /// It has ended.
+  virtual void ran() = 0;
+};
+
 /// Where the result goes. Descriptors are borrowed.
 struct Sink {
   int output = -1;  ///< -1: nowhere
   int errors = -1;
   /// Nothing is written to `output` before it is known whether it is to be.
   bool hold_back = false;
+  RunObserver* observer = nullptr;  ///< of a source that is run now; outlives the call
 };
 
 struct Captured {

@@ -204,16 +204,6 @@ TEST_CASE("pool: drain does not wait for its own shell or command, and says whom
          "grep -c 'itself: it runs with replica 1 ' err\n"
          "$cachectl pool drain k; echo $?");
   CHECK(outcome.output == "2\n1\n1\n2\n124\n1\n2\n1\n0\n");
-  // On a terminal at once, and not with --quiet.
-  const auto seen = [&](const std::string& options) {
-    return sh(sandbox,
-              "a=$($cachectl pool checkout k)\n"
-              "script -qec \"sh -c '$cachectl pool drain k --timeout 50ms " +
-                  options + "; :'\" /dev/null </dev/null; $cachectl pool checkin $a")
-        .output;
-  };
-  CHECK(seen("").find("pool: waiting for replica 1 by pid ") != std::string::npos);
-  CHECK(seen("--quiet").find("pool: waiting for") == std::string::npos);
 }
 
 TEST_CASE("pool: drain waits for an owner whose holder was killed, and knows its own shell") {
