@@ -5,6 +5,7 @@
 #include "cli/configured.hpp"
 #include "cli/json.hpp"
 #include "src/config/size.hpp"
+#include "src/telemetry/event_log.hpp"
 
 namespace cachectl::cli {
 
@@ -106,7 +107,12 @@ Result<store::GcReport> collect_garbage(Session& session, store::DryRun dry_run)
     CACHECTL_ASSIGN(const Key named, Key::from(section.first));
     idle[named.hash().hex()] = static_cast<unsigned>(settings->entry(section.first)->pool_size);
   }
-  return cache->collect(policy, idle);
+  CACHECTL_ASSIGN(auto report, cache->collect(policy, idle));
+  if (dry_run == store::DryRun::no && !settings->events_file.empty()) {
+    auto rotated = telemetry::rotate(settings->events_file, settings->events_max_size);
+    if (!rotated) report.problems.push_back(std::move(rotated).error());
+  }
+  return report;
 }
 
 std::unique_ptr<Command> make_gc() { return std::make_unique<Gc>(); }

@@ -1,6 +1,7 @@
 #include "cli/json.hpp"
 
 #include "cli/session.hpp"
+#include "src/telemetry/json_line.hpp"
 
 namespace cachectl::cli {
 
@@ -8,22 +9,6 @@ namespace {
 
 constexpr std::string_view kDigits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-std::string base64(std::string_view bytes) {
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t at = 0; at < bytes.size(); at += 3) {
-    const auto group = bytes.substr(at, 3);
-    std::uint32_t bits = 0;
-    for (std::size_t index = 0; index < 3; ++index) {
-      bits = bits << 8U | (index < group.size() ? static_cast<unsigned char>(group[index]) : 0U);
-    }
-    for (std::size_t index = 0; index < 4; ++index) {
-      text += index <= group.size() ? kDigits[bits >> (18 - 6 * index) & 63U] : '=';
-    }
-  }
-  return text;
-}
 
 /// nullopt: it is no base64, or not padded as it has to be.
 std::optional<std::string> from_base64(std::string_view text) {
@@ -56,7 +41,7 @@ void put_bytes(Json& object, const std::string& name, std::string_view bytes) {
   if (is_utf8(bytes)) {
     object[name] = std::string(bytes);
   } else {
-    object[name + "_base64"] = base64(bytes);
+    object[name + "_base64"] = telemetry::base64(bytes);
   }
 }
 

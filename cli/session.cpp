@@ -8,6 +8,7 @@
 #include "cli/log_line.hpp"
 #include "cli/progress_line.hpp"
 #include "lock/signals.hpp"
+#include "src/telemetry/event_log.hpp"
 
 namespace cachectl::cli {
 
@@ -66,6 +67,10 @@ Result<const Cache*> Session::cache() {
     options.outer = std::move(*decoded);
   }
   options.lease = lease_;
+  if (!loaded->events_file.empty()) {
+    options.observers.push_back(
+        std::make_shared<telemetry::EventLog>(loaded->events_file, options.warn));
+  }
   CACHECTL_ASSIGN(auto opened, Cache::open(std::move(options)));
   cache_.emplace(std::move(opened));
   if (says(config::LogLevel::debug)) tell(config::LogLevel::debug, "cache: " + cache_->path());

@@ -41,6 +41,11 @@ constexpr std::array<Option, option_count> table{{
      &Settings::log_level, "how much is said on standard error: this and what is graver"},
     {"log.format", Type::choice, "text", "CACHECTL_LOG_FORMAT", "text|json", &Settings::log_format,
      "how it is said: as lines for people, or as JSON lines for a collector of logs"},
+    {"events.file", Type::path, "", "CACHECTL_EVENTS_FILE", "", &Settings::events_file,
+     "what happens in the cache, but for hits, is appended to this file as JSON lines; none by "
+     "default"},
+    {"events.max-size", Type::size, "10M", "CACHECTL_EVENTS_MAX_SIZE", "",
+     &Settings::events_max_size, "`gc` renames a larger one to FILE.1, in place of the last"},
     {"daemon.jobs", Type::integer, "4", "CACHECTL_DAEMON_JOBS", "", &Settings::daemon_jobs,
      "how many sources `daemon` runs at a time"},
     {"daemon.gc-interval", Type::duration, "1h", "CACHECTL_DAEMON_GC_INTERVAL", "",

@@ -26,7 +26,8 @@ tl::unexpected<Error> blame(Error error, const std::string& name, Errc code) {
 Result<void> set(Settings& settings, const Option& option, std::string_view text, Origin origin,
                  const Environment& environment) {
   std::string value(text);
-  if (option.type == Type::path) {
+  const bool is_none = text.empty() && option.default_text.empty();
+  if (option.type == Type::path && !is_none) {
     CACHECTL_ASSIGN(value, origin.layer == Layer::file ? path_in_file(text, environment)
                                                        : from_working_directory(text));
   }

@@ -59,6 +59,8 @@ struct Settings {
   std::chrono::nanoseconds gc_time_limit{};
   LogLevel log_level = LogLevel::notice;
   LogFormat log_format = LogFormat::text;
+  std::string events_file;  ///< empty: none
+  std::uint64_t events_max_size = 0;
   std::uint64_t daemon_jobs = 0;
   std::chrono::nanoseconds daemon_gc_interval{};
   std::string daemon_listen;  ///< an address, or off
