@@ -9,6 +9,7 @@
 #include "cli/progress_line.hpp"
 #include "lock/signals.hpp"
 #include "src/telemetry/event_log.hpp"
+#include "src/telemetry/counting.hpp"
 
 namespace cachectl::cli {
 
@@ -70,6 +71,10 @@ Result<const Cache*> Session::cache() {
   if (!loaded->events_file.empty()) {
     options.observers.push_back(
         std::make_shared<telemetry::EventLog>(loaded->events_file, options.warn));
+  }
+  if (loaded->counters) {
+    options.observers.push_back(std::make_shared<telemetry::Counting>(
+        [loaded](std::string_view key) { return config::section_of_key(loaded->entries, key); }));
   }
   CACHECTL_ASSIGN(auto opened, Cache::open(std::move(options)));
   cache_.emplace(std::move(opened));

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "src/store/scan.hpp"
+#include "src/telemetry/counter_file.hpp"
 
 namespace cachectl {
 
@@ -593,6 +594,18 @@ void Cache::trim_pools(const store::Root& root, const store::GcPolicy& policy,
     if (auto trimmed = trim(hash); !trimmed) report.problems.push_back(trimmed.error());
     if (policy.deadline.passed()) return;
   }
+}
+
+Result<std::optional<telemetry::Report>> Cache::counters() const {
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return std::optional<telemetry::Report>();
+  return telemetry::read_counters(root->directory());
+}
+
+Result<void> Cache::reset_counters() const {
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return {};
+  return telemetry::CounterFile::replace(root->directory(), root->file_mode());
 }
 
 }  // namespace cachectl

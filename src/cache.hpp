@@ -35,6 +35,7 @@
 #include "src/store/gc.hpp"
 #include "src/store/store.hpp"
 #include "src/store/verify.hpp"
+#include "src/telemetry/report.hpp"
 
 namespace cachectl {
 
@@ -205,6 +206,10 @@ class Cache {
 
   /// For what looks at all that there is (src/status, src/doctor); null: nothing.
   [[nodiscard]] Result<const store::Root*> root() const;
+  /// What Counting observers have counted here; nullopt: nothing that can be read.
+  [[nodiscard]] Result<std::optional<telemetry::Report>> counters() const;
+  /// They begin anew at 0.
+  [[nodiscard]] Result<void> reset_counters() const;
 
   [[nodiscard]] const std::string& path() const;
   [[nodiscard]] const Clock& clock() const;

@@ -201,7 +201,10 @@ bool is_pattern(std::string_view name) {
   return name.find_first_of("*?[") != std::string_view::npos;
 }
 
-std::optional<EntrySettings> entry_of(const Entries& entries, std::string_view key) {
+namespace {
+
+/// What says something about a key, the least first.
+std::vector<const Entries::value_type*> sections_for(const Entries& entries, std::string_view key) {
   std::vector<const Entries::value_type*> matching;
   const std::string text(key);
   for (const auto& section : entries) {
@@ -213,6 +216,19 @@ std::optional<EntrySettings> entry_of(const Entries& entries, std::string_view k
     return one->first.size() < other->first.size();
   });
   if (const auto found = entries.find(key); found != entries.end()) matching.push_back(&*found);
+  return matching;
+}
+
+}  // namespace
+
+std::string_view section_of_key(const Entries& entries, std::string_view key) {
+  if (entries.empty()) return {};
+  const auto matching = sections_for(entries, key);
+  return matching.empty() ? std::string_view() : matching.back()->first;
+}
+
+std::optional<EntrySettings> entry_of(const Entries& entries, std::string_view key) {
+  const auto matching = sections_for(entries, key);
   if (matching.empty()) return std::nullopt;
   EntrySettings result;
   for (const auto* section : matching) result.take(section->second);

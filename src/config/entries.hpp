@@ -103,6 +103,10 @@ using Entries = std::map<std::string, EntrySettings, std::less<>>;
 /// What the files say about one key, patterns included; nullopt: nothing.
 [[nodiscard]] std::optional<EntrySettings> entry_of(const Entries& entries, std::string_view key);
 
+/// The name of the section that says the most about a key: its own, else the longest pattern
+/// that it matches. Empty: none says anything. Of `entries`, as long as that lives.
+[[nodiscard]] std::string_view section_of_key(const Entries& entries, std::string_view key);
+
 /// Whether the name of a section stands for many keys.
 [[nodiscard]] bool is_pattern(std::string_view name);
 

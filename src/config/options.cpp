@@ -19,6 +19,8 @@ constexpr std::array<Option, option_count> table{{
      "full: what was stored survives power loss; none: faster, may be lost, never wrong"},
     {"timeout", Type::duration, "never", "CACHECTL_TIMEOUT", "", &Settings::timeout,
      "the longest wait for a lock"},
+    {"counters", Type::boolean, "true", "CACHECTL_COUNTERS", "", &Settings::counters,
+     "count hits, misses, waits and more in the cache, for `stats`"},
     {"run.ttl", Type::duration, "60s", "CACHECTL_TTL", "", &Settings::run_ttl,
      "how long `run` takes a stored result for fresh"},
     {"run.on-timeout", Type::choice, "fail", "CACHECTL_ON_TIMEOUT", "fail|run",

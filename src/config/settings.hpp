@@ -49,6 +49,7 @@ struct Settings {
   bool shared = false;
   Durability durability = Durability::full;
   std::chrono::nanoseconds timeout{};
+  bool counters = true;
   std::chrono::nanoseconds run_ttl{};
   OnTimeout run_on_timeout = OnTimeout::fail;
   std::chrono::nanoseconds set_ttl{};

@@ -73,7 +73,7 @@ TEST_CASE("options: every value is written as the text that sets it") {
 
 TEST_CASE("options: a key is found by its full name only") {
   REQUIRE(find_option("run.ttl") != nullptr);
-  CHECK(index_of(*find_option("run.ttl")) == 4);
+  CHECK(index_of(*find_option("run.ttl")) == 5);
   for (const std::string key : {"", "ttl", "run", "run.", ".ttl", "run.ttl ", "RUN.TTL"}) {
     CHECK(find_option(key) == nullptr);
   }
