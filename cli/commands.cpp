@@ -23,6 +23,7 @@ constexpr auto kCommands = std::to_array<CommandEntry>({
     {"release", "Give back what acquire took", make_release},
     {"lease", "List, show or renew what acquire took", make_lease},
     {"gc", "Remove what has expired or was left behind", make_gc},
+    {"stats", "Show hits, failures and waits, counted by all processes", make_stats},
     {"daemon", "Keep the values of warm entries fresh", make_daemon},
     {"status", "Show what is cached, who holds which lock, and who waits", make_status},
     {"doctor", "Check that directory, file system and configuration are fit for a cache",
