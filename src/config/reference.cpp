@@ -15,6 +15,11 @@ namespace cachectl::config {
 
 namespace {
 
+/// A default in a table; nothing where there is none.
+std::string shown_default(std::string_view text) {
+  return text.empty() ? std::string() : fmt::format("`{}`", text);
+}
+
 constexpr std::string_view example_opening =
     R"(# cachectl.toml: the configuration of cachectl.
 #
@@ -181,9 +186,9 @@ std::string reference_markdown() {
   std::string text(page_opening);
   text += "| option | type | default | environment | meaning |\n| --- | --- | --- | --- | --- |\n";
   for (const Option& option : options()) {
-    fmt::format_to(std::back_inserter(text), "| `{}` | {} | `{}` | `{}` | {} |\n", option.key,
-                   type_cell(option.type, option.choices), option.default_text, option.environment,
-                   option.doc);
+    fmt::format_to(std::back_inserter(text), "| `{}` | {} | {} | `{}` | {} |\n", option.key,
+                   type_cell(option.type, option.choices), shown_default(option.default_text),
+                   option.environment, option.doc);
   }
   std::string strategies;
   for (const auto& [name, ttl] : Settings().strategies) {
@@ -193,10 +198,9 @@ std::string reference_markdown() {
   constexpr std::string_view kMark = "@STRATEGIES@\n";
   text += entries.replace(entries.find(kMark), kMark.size(), strategies);
   for (const EntryOption& option : entry_options()) {
-    const auto shown =
-        option.default_text.empty() ? std::string() : fmt::format("`{}`", option.default_text);
     fmt::format_to(std::back_inserter(text), "| `{}` | {} | {} | {} |\n", option.key,
-                   type_cell(option.type, option.choices), shown, option.doc);
+                   type_cell(option.type, option.choices), shown_default(option.default_text),
+                   option.doc);
   }
   text += page_ending;
   return text;

@@ -1,5 +1,6 @@
 // What a person sees while a command waits or a source runs, and what a log gets of it.
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <thread>
 
 #include "tests/cli/screen.hpp"
@@ -7,6 +8,8 @@
 namespace cachectl::test {
 
 namespace {
+
+namespace fs = std::filesystem;
 
 /// Holds the lock of k until the file `go` is there.
 Running holder_of_k(const Sandbox& sandbox) {
@@ -22,6 +25,11 @@ std::size_t lines_with(const std::string& text, std::string_view part) {
   return count;
 }
 
+bool changes(const Screen& screen) {
+  const auto before = screen.text();
+  return wait_until([&] { return screen.text() != before; });
+}
+
 }  // namespace
 
 TEST_CASE("watching: a wait for a lock shows who holds it and what time is left, and goes") {
@@ -34,9 +42,10 @@ TEST_CASE("watching: a wait for a lock shows who holds it and what time is left,
     auto holder = holder_of_k(sandbox);
     const Screen screen(
         sandbox, "export CACHECTL_TIMEOUT=5m; $cachectl " + command + "; echo \"status $?.\"");
-    CHECK(screen.has("waiting for 'k': 1s, 4m59s left; held for "));
+    CHECK(screen.has("waiting for 'k': "));
+    CHECK(screen.has("s left; held for "));
     CHECK(screen.has(" by pid " + std::to_string(holder.pid()) + " ("));
-    CHECK(screen.has("waiting for 'k': 2s, 4m58s left; held for "));
+    CHECK(changes(screen));
     CHECK(lines_with(screen.text(), "waiting") == 1);
     write_file(sandbox.file("go"), "");
     CHECK(screen.is("status 0.\n"));
@@ -51,7 +60,9 @@ TEST_CASE("watching: a wait for a replica shows who has it") {
       "exec $cachectl pool exec k -- sh -c 'echo held; until [ -e ../go ]; do sleep 0.05; done'"));
   REQUIRE(wait_until([&] { return holder.output() == "held\n"; }));
   const Screen screen(sandbox, "$cachectl pool exec k -- echo mine; echo \"status $?.\"");
-  CHECK(screen.has("waiting for a replica of 'k': 1s; held: replica 1 by pid "));
+  CHECK(screen.has("waiting for a replica of 'k': "));
+  CHECK(screen.has("s; held: replica 1 by pid "));
+  CHECK(changes(screen));
   write_file(sandbox.file("go"), "");
   CHECK(screen.is("mine\nstatus 0.\n"));
 }
@@ -63,7 +74,8 @@ TEST_CASE("watching: drain shows who has the replicas that it waits for") {
   const Screen screen(sandbox,
                       "$cachectl pool exec k -- sh -c 'until [ -e ../go ]; do sleep 0.05; done' & "
                       "sleep 0.5; $cachectl pool drain k; echo \"status $?.\"");
-  CHECK(screen.has("waiting for the replicas of 'k': 1s; held: replica 1 by pid "));
+  CHECK(screen.has("waiting for the replicas of 'k': "));
+  CHECK(screen.has("s; held: replica 1 by pid "));
   write_file(sandbox.file("go"), "");
   CHECK(screen.is("status 0.\n"));
 }
@@ -101,7 +113,8 @@ TEST_CASE("watching: a line is cut to the width of the terminal") {
   const Sandbox sandbox;
   auto holder = holder_of_k(sandbox);
   const Screen screen(sandbox, "$cachectl set k v; echo \"status $?.\"", 40);
-  CHECK(screen.has("waiting for 'k': 3s; held for "));
+  CHECK(screen.has("waiting for 'k': "));
+  CHECK(changes(screen));
   CHECK(lines_of(screen.text()).size() == 1);
   CHECK(lines_of(screen.text())[0].size() == 39);
   write_file(sandbox.file("go"), "");
@@ -115,7 +128,8 @@ TEST_CASE("watching: a source that runs shows for how long, and what it says is 
                                      "wait_for 1; printf 'on' >&2; wait_for 2; echo 'ce' >&2\n"
                                      "wait_for 3; echo out\n");
   const Screen screen(sandbox, "$cachectl run --key k -- " + source + "; echo \"status $?.\"");
-  CHECK(screen.has("refreshing k: 1s"));
+  CHECK(screen.has("refreshing k: "));
+  CHECK(changes(screen));
   write_file(sandbox.file("1"), "");
   CHECK(screen.is("on\n"));
   std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // time for a line to come
@@ -129,12 +143,15 @@ TEST_CASE("watching: a source that runs shows for how long, and what it says is 
 TEST_CASE(
     "watching: a source whose output goes elsewhere shows for how long it runs until its end") {
   const Sandbox sandbox;
-  const Screen screen(sandbox,
-                      "$cachectl run --key k -- sh -c 'echo some; until [ -e ../go ]; do sleep "
-                      "0.05; done; exec >&- 2>&-; sleep 2.2' >../out; echo \"status $?.\"");
-  CHECK(screen.has("refreshing k: 2s"));
+  const Screen screen(
+      sandbox,
+      "$cachectl run --key k -- sh -c 'echo some; until [ -e ../go ]; do sleep "
+      "0.05; done; exec >&- 2>&-; : >../closed; sleep 3' >../out; echo \"status $?.\"");
+  CHECK(screen.has("refreshing k: "));
   write_file(sandbox.file("go"), "");
-  CHECK(screen.has("refreshing k: 4s"));  // it has closed its streams
+  REQUIRE(wait_until([&] { return fs::exists(sandbox.file("closed")); }));
+  CHECK(changes(screen));
+  CHECK(screen.has("refreshing k: "));
   CHECK(screen.is("status 0.\n"));
 }
 
@@ -145,7 +162,8 @@ TEST_CASE("watching: a waiter behind a leader sees whom it waits for, and then t
       "done; echo value'"));
   REQUIRE(wait_until([&] { return leader.errors() == "started\n"; }));
   const Screen screen(sandbox, "$cachectl run --key k -- echo not-run; echo \"status $?.\"");
-  CHECK(screen.has("waiting for 'k': 1s; held for "));
+  CHECK(screen.has("waiting for 'k': "));
+  CHECK(screen.has("s; held for "));
   write_file(sandbox.file("go"), "");
   CHECK(screen.is("value\nstarted\nstatus 0.\n"));
 }

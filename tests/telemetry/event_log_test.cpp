@@ -90,7 +90,7 @@ TEST_CASE("event log: lines of 16 writers are whole, and a rotation loses none o
       // Of different lengths, up to the longest key.
       const std::string key(1 + static_cast<std::size_t>(writer) * 256, 'k');
       link.say("ready");
-      link.hear();
+      if (link.hear() != "go") return 1;
       for (int event = 1; event <= kEach; ++event) {
         log.happened({What::published, key, {}, {}, 0, static_cast<std::uint64_t>(event), writer});
       }
@@ -176,6 +176,7 @@ TEST_CASE("event log: a cache tells what it publishes and evicts, and not its hi
   CHECK_FALSE(test::value_of(cache, test::key_of("none")));
   store::GcPolicy policy;
   policy.max_entries = 0;
+  sandbox.clock().set(SystemClock().now() + std::chrono::seconds(1));
   test::must(cache.collect(policy));
   std::vector<std::string> events;
   for (const auto& line : lines_of(path)) {

@@ -236,7 +236,7 @@ TEST_CASE("observer: what stands in for a failure is told, remembered failures t
   static_cast<void>(watched.take());
   CHECK_THAT(ask(watched.cache, key, shell("exit 3"), policy), Catch::StartsWith("stale 0 [one"));
   CHECK(watched.take() == Lines{"miss key 0 0 - -", "stand_in key 4 0 g saved"});
-  policy.failure.on_error = refresh::OnError::fail;
+  policy.failure.on_error = OnError::fail;
   CHECK_THAT(ask(watched.cache, key, shell("exit 3"), policy), Catch::StartsWith("shared 3"));
   CHECK(watched.count("remembered_failure") == 1);
   CHECK(watched.count("source_started") == 0);
