@@ -229,6 +229,32 @@ std::string Definition::help() const {
   return text;
 }
 
+Description Definition::describe() const {
+  impl_->add_all();
+  Description text;
+  for (const auto* option : impl_->app.get_options()) {
+    if (option->get_positional()) {
+      text.positionals.push_back({option->get_name(true), option->get_description(),
+                                  option->get_required(), option->get_items_expected_max() > 1});
+      continue;
+    }
+    Description::Option described;
+    for (const auto& name : option->get_snames()) described.names.push_back("-" + name);
+    for (const auto& name : option->get_lnames()) described.names.push_back("--" + name);
+    if (option->get_items_expected_max() > 0) described.meta = option->get_type_name();
+    described.doc = option->get_description();
+    described.repeatable = option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
+    text.options.push_back(std::move(described));
+  }
+  if (impl_->command != nullptr) {
+    text.command_line = impl_->command_needs_dashes ? Description::CommandLine::behind_dashes
+                                                    : Description::CommandLine::anywhere;
+  }
+  text.footer = impl_->app.get_footer();
+  if (text.footer.starts_with('\n')) text.footer.erase(0, 1);
+  return text;
+}
+
 bool Definition::was_given(const std::string& name) const {
   return impl_->app.get_option_no_throw(name) != nullptr && impl_->app.count(name) > 0;
 }

@@ -13,6 +13,28 @@
 
 namespace cachectl::cli {
 
+/// What help says, in parts: for manual pages and completion.
+struct Description {
+  struct Option {
+    std::vector<std::string> names;  ///< "-q", "--quiet"
+    std::string meta;                ///< empty: takes no value
+    std::string doc;
+    bool repeatable = false;
+  };
+  struct Positional {
+    std::string meta;
+    std::string doc;
+    bool required = false;
+    bool repeatable = false;
+  };
+  enum class CommandLine { none, anywhere, behind_dashes };
+
+  std::vector<Option> options;
+  std::vector<Positional> positionals;
+  CommandLine command_line = CommandLine::none;
+  std::string footer;
+};
+
 class Definition {
  public:
   /// `name` as the user typed it, "cachectl get".
@@ -48,6 +70,7 @@ class Definition {
   [[nodiscard]] Result<Outcome> parse(std::vector<std::string> arguments);
 
   [[nodiscard]] std::string help() const;
+  [[nodiscard]] Description describe() const;
   [[nodiscard]] bool was_given(const std::string& name) const;
   /// The settings that were given, for config::load.
   [[nodiscard]] std::vector<config::Override> overrides() const;

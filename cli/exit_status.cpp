@@ -9,12 +9,7 @@ namespace cachectl::cli {
 
 namespace {
 
-struct Meaning {
-  std::string_view status;
-  std::string_view meaning;
-};
-
-constexpr std::array<Meaning, 9> kMeanings{{
+constexpr std::array<ExitStatusMeaning, 9> kMeanings{{
     {"0", "done; a hit"},
     {"1", "a plain \"no\": a miss, not held, nothing found, check failed"},
     {"2", "usage or configuration error"},
@@ -59,6 +54,8 @@ int exit_status_of(Errc code) {
   }
   return kFailed;
 }
+
+std::span<const ExitStatusMeaning> exit_status_meanings() { return kMeanings; }
 
 std::string exit_statuses_markdown() {
   std::string text =

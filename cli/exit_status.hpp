@@ -2,7 +2,9 @@
 // coreutils (timeout, env, nice).
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "lock/result.hpp"
 
@@ -17,6 +19,13 @@ inline constexpr int kNotRunnable = 126;
 inline constexpr int kNotFound = 127;
 
 [[nodiscard]] int exit_status_of(Errc code);
+
+/// The table: what to look for, and what it means, in Markdown.
+struct ExitStatusMeaning {
+  std::string_view status;
+  std::string_view meaning;
+};
+[[nodiscard]] std::span<const ExitStatusMeaning> exit_status_meanings();
 
 /// docs/exit-statuses.md, generated from the table.
 [[nodiscard]] std::string exit_statuses_markdown();
