@@ -48,9 +48,20 @@ Prepared prepare(const Command& command) {
   return prepared;
 }
 
+/// Something that reads as empty. Where there is no /dev, as in a chroot with little in it: a
+/// pipe that nobody writes to.
+int open_empty() {
+  const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (null >= 0) return null;
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return -1;
+  ::close(ends[1]);
+  return ends[0];
+}
+
 bool set_up_streams(const Command& command) {
   if (command.null_input) {
-    const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    const int null = open_empty();
     if (null < 0 || ::dup2(null, STDIN_FILENO) < 0) return false;
   }
   if (command.output >= 0 && ::dup2(command.output, STDOUT_FILENO) < 0) return false;
