@@ -11,18 +11,20 @@ function(compress) # without a time, so that the same files make the same packag
   execute_process(COMMAND gzip -9n ${ARGV} COMMAND_ERROR_IS_FATAL ANY)
 endfunction()
 
-set(doc_runtime ${stage}/runtime/usr/share/doc/cachectl)
-set(doc_dev ${stage}/dev/usr/share/doc/cachectl-dev)
-foreach(doc ${doc_runtime} ${doc_dev})
+set(components runtime dev)
+set(packages cachectl cachectl-dev)
+foreach(component package IN ZIP_LISTS components packages)
+  set(doc ${stage}/${component}/usr/share/doc/${package})
   file(COPY ${debian}/copyright DESTINATION ${doc})
   configure_file(${debian}/changelog ${doc}/changelog.Debian COPYONLY)
   compress(${doc}/changelog.Debian)
 endforeach()
 
 # The license is in copyright.
-file(REMOVE ${doc_runtime}/LICENSE)
-file(RENAME ${doc_runtime}/CHANGELOG.md ${doc_runtime}/changelog)
-compress(${doc_runtime}/changelog)
+set(doc ${stage}/runtime/usr/share/doc/cachectl)
+file(REMOVE ${doc}/LICENSE)
+file(RENAME ${doc}/CHANGELOG.md ${doc}/changelog)
+compress(${doc}/changelog)
 file(GLOB pages ${stage}/runtime/usr/share/man/man1/*.1)
 compress(${pages})
 
@@ -31,5 +33,16 @@ file(MAKE_DIRECTORY ${share}/zsh/vendor-completions)
 file(RENAME ${share}/zsh/site-functions/_cachectl ${share}/zsh/vendor-completions/_cachectl)
 file(REMOVE_RECURSE ${share}/zsh/site-functions)
 
-file(MAKE_DIRECTORY ${share}/lintian/overrides)
-configure_file(${debian}/lintian-overrides ${share}/lintian/overrides/cachectl COPYONLY)
+# As dh_strip does.
+file(GLOB libraries ${stage}/dev/usr/lib/*/*.a)
+foreach(binary ${stage}/runtime/usr/bin/cachectl ${libraries})
+  execute_process(COMMAND strip --strip-debug --remove-section=.comment --remove-section=.note
+      --enable-deterministic-archives ${binary}
+    COMMAND_ERROR_IS_FATAL ANY)
+endforeach()
+
+foreach(component package IN ZIP_LISTS components packages)
+  set(overrides ${stage}/${component}/usr/share/lintian/overrides)
+  file(MAKE_DIRECTORY ${overrides})
+  configure_file(${debian}/${package}.lintian-overrides ${overrides}/${package} COPYONLY)
+endforeach()
