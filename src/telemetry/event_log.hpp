@@ -1,4 +1,4 @@
-// EventLog: appends what happens in a cache to a file, as JSON lines; docs/telemetry.md.
+// EventLog: appends what happens in a cache to a file, as JSON lines; docs/events.md.
 //
 // Each event is one write(2) to a descriptor that was opened for appending, so that the lines
 // of several processes do not mix. The file is opened anew for each: it can be renamed at any

@@ -1,5 +1,7 @@
 // How much a command says on standard error, and in what form.
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "tests/cli/support.hpp"
@@ -132,6 +134,48 @@ TEST_CASE("log: the configuration sets level and format, and the command line ov
   CHECK(told(sandbox, {"get", "k", "-q"}).empty());
   CHECK(told(sandbox, {"get", "k", "--log-level", "warning"}).empty());
   CHECK(told(sandbox, {"get", "k", "--log-format", "text"}) == "cachectl: 'k': miss\n");
+}
+
+TEST_CASE(
+    "events: what commands do is appended to the file that is configured, and gc rotates it") {
+  const Sandbox sandbox;
+  const auto path = sandbox.file("events");
+  write_file(sandbox.file("work/cachectl.toml"),
+             "[events]\nfile = \"" + path + "\"\nmax-size = \"512\"\n");
+  const auto events = [&] {
+    std::vector<std::string> names;
+    for (const auto& line : lines_of(content_of(path))) {
+      const auto event = Json::parse(line);
+      CHECK(event["key"] == "k");
+      CHECK(event["pid"].get<int>() > 0);
+      CHECK(event["entry"].get<std::string>().size() == 32);
+      names.push_back(event["event"]);
+    }
+    return names;
+  };
+  const auto has = [&](const std::string& name) {
+    const auto names = events();
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  const std::vector<std::string> run{
+      "run", "--key", "k", "--ttl", "1ms", "--stale-while-revalidate", "1h", "--", "echo", "v"};
+  CHECK(sandbox.run(run).output == "v\n");
+  const auto made = events();
+  CHECK(made == std::vector<std::string>{"lock_acquired", "source_started", "source_ended",
+                                         "published", "lock_released"});
+  CHECK(sandbox.run({"get", "nothing"}).status == 1);
+  CHECK(events() == made);
+  // Nobody waits for it.
+  CHECK(sandbox.run(run).output == "v\n");
+  CHECK(wait_until([&] { return has("refresh_ended"); }));
+  CHECK(has("stale_refresh"));
+  const auto before = content_of(path);
+  REQUIRE(before.size() > 512);
+  CHECK(sandbox.run({"gc", "--dry-run"}).status == 0);
+  CHECK(content_of(path).starts_with(before));
+  CHECK(sandbox.run({"gc"}).status == 0);
+  CHECK(content_of(path + ".1").starts_with(before));
+  CHECK_FALSE(std::filesystem::exists(path));
 }
 
 }  // namespace cachectl::test
