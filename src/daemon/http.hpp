@@ -42,7 +42,7 @@ struct HttpLimits {
 /// "127.0.0.1:9100", "[::1]:9100", or "9100", which is at 127.0.0.1. Numbers only: a name
 /// would have to be looked up. Port 0: the system chooses one. Errc::config: it is none;
 /// Errc::io and the like: nobody may listen there.
-[[nodiscard]] Result<lock::Fd> listen_on(const std::string& address);
+[[nodiscard]] Result<lock::Fd> listen_on(const std::string& text);
 
 /// Where a socket listens, "127.0.0.1:9100".
 [[nodiscard]] std::string address_of(int listener);

@@ -217,8 +217,9 @@ void check_above(const std::string& path, Report& report) {
                             : fmt::format("{}: {} may write to it, and put another directory in "
                                           "the place of the root",
                                           at, who(status)),
-                   !trusted ? "choose a root below directories of your own"
-                            : "chmod go-w " + at + ", or set its sticky bit: chmod +t " + at);
+                   !trusted
+                       ? "choose a root below directories of your own"
+                       : fmt::format("chmod go-w {0}, or set its sticky bit: chmod +t {0}", at));
   }
   if (safe) report.ok(check, "nobody else may replace a directory on the way to it");
 }

@@ -166,6 +166,10 @@ TEST_CASE("daemon --listen: a head of a megabyte is refused with what it is") {
   client.send(std::string(1 << 20, 'x'));
   client.send("\r\n\r\n");
   CHECK_THAT(client.rest(), begins("HTTP/1.1 431 "));
+  // It is not waited for the end of it.
+  const Client endless(port);
+  endless.send("GET / HTTP/1.1\r\nX: " + std::string(20 * 1024, 'x'));
+  CHECK_THAT(endless.rest(), begins("HTTP/1.1 431 "));
   const std::string longest(8 * 1024 - 60, 'x');
   CHECK_THAT(ask(port, "GET / HTTP/1.1\r\nX: " + longest + "\r\n\r\n"), begins("HTTP/1.1 200 "));
   CHECK_THAT(ask(port, "GET / HTTP/1.1\r\nX: " + longest + std::string(60, 'x') + "\r\n\r\n"),

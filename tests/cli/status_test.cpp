@@ -127,6 +127,7 @@ TEST_CASE("status: tells the lock of the whole cache from that of a key") {
   CHECK(key["mode"] == "shared");
   CHECK(key["key"] == "a key");  // that of the lease: nothing is stored
   CHECK(key["waiting"] == 1);
+  REQUIRE(key["waiters"].size() == 1);
   CHECK(key["waiters"][0]["pid"] == whole.pid());
   REQUIRE(sandbox.run({"release", reader}).status == 0);
   REQUIRE(wait_until([&] { return whole.output() == "got\n"; }));

@@ -92,9 +92,10 @@ TEST_CASE("settings: every option can be set in a file, in the environment and b
         return "/seven";
       case Type::choice:
         return std::string(choices_of(o).back());
+      case Type::text:
+        return "seven";
       case Type::real:
       case Type::part:
-      case Type::text:
       case Type::choices:
       case Type::status:
       case Type::command:
