@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "src/status/status.hpp"
+#include "src/telemetry/prometheus.hpp"
 
 namespace cachectl::cli {
 
@@ -86,6 +87,11 @@ Result<std::string> DaemonPages::render() const {
   for (const auto& lock : status.locks) waiting += lock.waiting;
   gauge(text, "locks_waiting", "Processes that wait for one of them.", waiting);
   gauge(text, "leases", "Leases that live.", status.leases.size());
+  CACHECTL_ASSIGN(const auto* root, cache->root());
+  if (root == nullptr) return text;
+  if (const auto counted = telemetry::read_counters(root->directory())) {
+    text += telemetry::prometheus_text(*counted);
+  }
   return text;
 }
 

@@ -1,4 +1,5 @@
-// DaemonPages: what a daemon answers over HTTP. No values, and no keys.
+// DaemonPages: what a daemon answers over HTTP. No values, and no keys but the names of
+// configured entries, which label what was counted of them.
 //
 //   /         for people, in HTML
 //   /healthz  200 when it is ready, else 503

@@ -103,7 +103,9 @@ TEST_CASE("daemon --listen: /healthz is 503 until the daemon is ready, then 200"
   CHECK(service.stop().status == 0);
 }
 
-TEST_CASE("daemon --listen: answers GET and HEAD of its pages, and tells no keys and no values") {
+TEST_CASE(
+    "daemon --listen: answers GET and HEAD of its pages, and tells no values and no keys but names "
+    "of entries") {
   const Sandbox sandbox;
   REQUIRE(sandbox.run({"set", "the-key", "the-value"}).status == 0);
   Service service(sandbox, kListen + warm_entry("warm-key", "echo warm-value"));
@@ -116,11 +118,14 @@ TEST_CASE("daemon --listen: answers GET and HEAD of its pages, and tells no keys
   CHECK_THAT(metrics, begins("HTTP/1.1 200 ") && Catch::Contains("text/plain; version=0.0.4"));
   CHECK_THAT(metrics, Catch::Contains("\ncachectl_") && Catch::EndsWith("\n"));
   for (const auto& answer : {page, metrics}) {
-    CHECK_THAT(answer, !Catch::Contains("-key") && !Catch::Contains("-value") &&
+    CHECK_THAT(answer, !Catch::Contains("the-key") && !Catch::Contains("-value") &&
                            !Catch::Contains(sandbox.root()));
     CHECK_THAT(answer, Catch::Contains("\r\nConnection: close\r\n") &&
                            Catch::Contains("\r\nX-Content-Type-Options: nosniff\r\n"));
   }
+  CHECK_THAT(page, !Catch::Contains("warm-key"));
+  CHECK_THAT(metrics, Catch::Contains("\n# TYPE cachectl_requests_total counter\n") &&
+                          Catch::Contains("entry=\"warm-key\""));
   const auto head = ask(port, "HEAD / HTTP/1.0\r\n\r\n");
   CHECK(head == page.substr(0, page.find("\r\n\r\n") + 4));
   CHECK_THAT(get(port, "/healthz?probe=1"), begins("HTTP/1.1 200 "));
