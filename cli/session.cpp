@@ -95,7 +95,7 @@ Result<const Cache*> Session::cache_under(const std::string* lease) {
   return cache();
 }
 
-Result<void> Session::print(std::string_view text) {
+Result<void> Session::print(std::string_view text) const {
   clear_progress();
   return lock::write_all(STDOUT_FILENO, lock::bytes_of(text), "standard output");
 }

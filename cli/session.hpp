@@ -55,7 +55,7 @@ class Session {
   [[nodiscard]] Result<const Cache*> cache_under(const std::string* lease);
 
   /// Results.
-  [[nodiscard]] Result<void> print(std::string_view text);
+  [[nodiscard]] Result<void> print(std::string_view text) const;
 
   /// Whether messages of this level are said.
   [[nodiscard]] bool says(config::LogLevel level) const;
