@@ -1,10 +1,10 @@
 # Between installation and packing: what Debian wants otherwise than other systems.
 set(stage ${CPACK_TEMPORARY_INSTALL_DIRECTORY})
-set(debian ${CPACK_CACHECTL_SOURCE_DIR}/packaging/debian)
+set(debian ${CPACK_CACHECTL_SOURCE_DIR}/scripts/packaging/debian)
 
 file(STRINGS ${debian}/changelog newest LIMIT_COUNT 1)
 if(NOT newest MATCHES "^cachectl \\(${CPACK_PACKAGE_VERSION}-${CPACK_DEBIAN_PACKAGE_RELEASE}\\) ")
-  message(FATAL_ERROR "packaging/debian/changelog begins with another version: ${newest}")
+  message(FATAL_ERROR "scripts/packaging/debian/changelog begins with another version: ${newest}")
 endif()
 
 function(compress) # without a time, so that the same files make the same package
