@@ -149,7 +149,7 @@ Batch::Made Batch::make(Session& session, const Cache& cache, const Asked& asked
     made.error = escaped("the value was not stored: " + result->not_stored->describe());
   } else if (made.status != kDone) {
     made.error = "the source failed with status " + std::to_string(made.status);
-    if (!alone) static_cast<void>(session.report({Errc::io, 0, what + ": " + made.error, {}}));
+    static_cast<void>(session.report({Errc::io, 0, what + ": " + made.error, {}}));
   }
   return made;
 }

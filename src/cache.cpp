@@ -380,9 +380,12 @@ Result<bool> Cache::remove(const Key& key, const WritePolicy& policy) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return false;
   // Nothing there: no lock is needed to know that, not even a writable cache.
-  const auto name = store::entry_name(key.hash());
-  CACHECTL_ASSIGN(const auto status, root->directory().status(name.path()));
-  if (!status) return false;
+  CACHECTL_ASSIGN(const auto status,
+                  root->directory().status(store::entry_name(key.hash()).path()));
+  if (!status) {
+    CACHECTL_ASSIGN(const auto attempt, store::find_attempt(*root, key, store::Want::header));
+    if (!attempt.entry) return false;
+  }
   return remove_locked(*root, key.hash(), key.bytes(), policy);
 }
 

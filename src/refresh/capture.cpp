@@ -278,6 +278,8 @@ class Watch {
   void end_when_late() {
     if (!deadline_.passed()) return;
     child_->send(timed_out_ ? SIGKILL : SIGTERM);
+    // One that is stopped, as by a read from the terminal, would not hear it.
+    child_->send(SIGCONT);
     deadline_ = timed_out_ ? lock::Deadline::never() : lock::Deadline::after(kGrace);
     timed_out_ = true;
   }

@@ -10,9 +10,16 @@ Result<Lookup> find(const Root& root, const Key& key, Want want) {
   return open_record(root.directory(), entry_name(key.hash()).path(), &key, want);
 }
 
+namespace {
+
+std::string attempt_path(const KeyHash& hash) {
+  return std::string(Root::kAttempts) + "/" + hash.hex();
+}
+
+}  // namespace
+
 Result<Lookup> find_attempt(const Root& root, const Key& key, Want want) {
-  return open_record(root.directory(), std::string(Root::kAttempts) + "/" + key.hash().hex(), &key,
-                     want);
+  return open_record(root.directory(), attempt_path(key.hash()), &key, want);
 }
 
 Result<Newest> newest(const Root& root, const Key& key) {
@@ -58,6 +65,8 @@ Error gave_up_waiting(const Root& root, lock::Slot slot, std::string_view what,
 }
 
 Result<bool> remove(const Root& root, const KeyHash& hash, lock::Durability durability) {
+  // A failure that is remembered is not to keep the source from being tried.
+  CACHECTL_TRY(root.directory().unlink(attempt_path(hash)));
   const auto name = entry_name(hash);
   CACHECTL_ASSIGN(const auto directory, root.directory().find_below(name.directory));
   if (!directory) return false;

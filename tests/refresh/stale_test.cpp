@@ -166,6 +166,8 @@ TEST_CASE_METHOD(ShortLived, "failure: one that has a TTL is not tried again for
   files.clock().advance(std::chrono::nanoseconds(1));
   CHECK(ask(cache, key, failing, policy) == "ran 22 [no\n] []");
   CHECK(ask(cache, key, counted(files, "exit 23"), policy) == "shared 22 [no\n] []");
+  CHECK_FALSE(must(cache.remove(key, {})));  // there is no value, and the failure is forgotten
+  CHECK(ask(cache, key, failing, policy) == "ran 22 [no\n] []");
   policy.force = true;
   CHECK(ask(cache, key, counted(files, "exit 23"), policy) == "ran 23 [] []");
   policy.force = false;
