@@ -25,6 +25,7 @@ constexpr auto kRules = std::to_array<Rule>({
     {"refresh", "NAME", "entries"},
     {"warm", "NAME", "entries"},
     {"pool", "NAME", "pools"},
+    {"", "ENTRY", "entries"},
     {"", "KEY", "keys"},
     {"", "GLOB", "keys"},
     {"", "ID", "leases"},
