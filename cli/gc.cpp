@@ -109,6 +109,10 @@ Result<store::GcReport> collect_garbage(Session& session, store::DryRun dry_run)
   }
   CACHECTL_ASSIGN(auto report, cache->collect(policy, idle));
   if (dry_run == store::DryRun::no && !settings->events_file.empty()) {
+    CACHECTL_ASSIGN(const auto counted, cache->counters());
+    const telemetry::EventLog log(settings->events_file,
+                                  [&](const Error& why) { session.warn(why); });
+    if (counted) log.counted(*counted);
     auto rotated = telemetry::rotate(settings->events_file, settings->events_max_size);
     if (!rotated) report.problems.push_back(std::move(rotated).error());
   }

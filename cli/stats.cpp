@@ -1,4 +1,5 @@
-// cachectl stats [KEY-or-ENTRY...] [--format text|json|prometheus] [--json] [--reset]
+// cachectl stats [KEY-or-ENTRY...] [--format text|json|prometheus] [--json] [--reset] [--html FILE]
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -6,7 +7,9 @@
 #include <algorithm>
 
 #include "cli/command.hpp"
+#include "cli/events_page.hpp"
 #include "cli/json.hpp"
+#include "lock/retry.hpp"
 #include "src/config/duration.hpp"
 #include "src/config/size.hpp"
 #include "src/telemetry/prometheus.hpp"
@@ -217,6 +220,7 @@ class Stats final : public Command {
     definition.option("--format", format_, "F", "text, json or prometheus");
     definition.flag("--json", json_, "The same as --format json");
     definition.flag("--reset", reset_, "Begin anew, once they are printed");
+    definition.option("--html", page_, "FILE", "Instead, make a page with charts of events.file");
     definition.footer(
         "What was counted in this cache, by all processes, since it was made or reset: for each\n"
         "[entries.NAME] that was used, and for all other keys together. Failures, hits and waits\n"
@@ -224,6 +228,7 @@ class Stats final : public Command {
   }
 
   Result<int> execute(Session& session) override {
+    if (!page_.empty()) return make_page(session);
     if (json_ && !format_.empty() && format_ != "json") {
       return fail(Errc::usage, "both --json and --format " + escaped(format_) + " were given");
     }
@@ -252,6 +257,24 @@ class Stats final : public Command {
   }
 
  private:
+  Result<int> make_page(Session& session) const {
+    if (json_ || reset_ || !format_.empty() || !names_.empty()) {
+      return fail(Errc::usage, "--html makes a page of the event log", "leave the rest out");
+    }
+    CACHECTL_ASSIGN(const auto* settings, session.settings());
+    if (settings->events_file.empty()) {
+      return fail(Errc::config, "there is no event log to make a page of",
+                  "set events.file in the configuration");
+    }
+    CACHECTL_ASSIGN(const auto summary, sum_up_events(settings->events_file));
+    const auto text = events_page(summary, settings->events_file, iso_time(SystemClock().now()));
+    const lock::Fd file(lock::retry(
+        [&] { return ::open(page_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); }));
+    if (!file.valid()) return fail(system_error("open " + page_));
+    CACHECTL_TRY(lock::write_all(file.get(), lock::bytes_of(text), page_));
+    return kDone;
+  }
+
   /// Those that were named, each once and in their order; or all.
   Result<std::vector<const Row*>> rows_of(Session& session, const Report& report) {
     std::vector<const Row*> rows;
@@ -282,6 +305,7 @@ class Stats final : public Command {
 
   std::vector<std::string> names_;
   std::string format_;
+  std::string page_;
   bool json_ = false;
   bool reset_ = false;
   std::vector<std::unique_ptr<Row>> unused_;  // named, and never counted in

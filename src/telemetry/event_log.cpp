@@ -30,11 +30,16 @@ std::string now_text() {
                      now.tv_nsec);
 }
 
-std::string line_of(const Happening& what) {
+JsonLine begin(std::string_view event) {
   JsonLine line;
   line.put("time", now_text());
   line.put("pid", static_cast<std::int64_t>(::getpid()));
-  line.put("event", name_of(what.what));
+  line.put("event", event);
+  return line;
+}
+
+std::string line_of(const Happening& what) {
+  auto line = begin(name_of(what.what));
   if (!what.key.empty()) {
     line.put("key", what.key);
     if (const auto key = Key::from(std::string(what.key))) line.put("entry", key->hash().hex());
@@ -84,7 +89,7 @@ bool is_event(What what) {
 
 void EventLog::opened(const lock::Directory&, mode_t file_mode) { mode_ = file_mode; }
 
-Result<void> EventLog::append(const std::string& line) const {
+Result<void> EventLog::try_append(const std::string& line) const {
   while (true) {
     const auto file = open_log(path_, O_WRONLY | O_APPEND | O_CREAT, mode_);
     if (!file.valid()) return fail(cannot_open(path_));
@@ -102,12 +107,20 @@ Result<void> EventLog::append(const std::string& line) const {
 }
 
 void EventLog::happened(const Happening& what) {
-  if (!is_event(what.what)) return;
-  const auto appended = append(line_of(what));
-  if (!appended && warn_) {
-    auto why = appended.error();
-    warn_(std::move(why).within("an event was not logged"));
-  }
+  if (is_event(what.what)) append(line_of(what));
+}
+
+void EventLog::counted(const Report& report) const {
+  const auto total = report.total();
+  auto line = begin("counted");
+  line.put("hits", total.of(Counter::hits) + total.of(Counter::stale_hits));
+  line.put("misses", total.of(Counter::misses));
+  append(std::move(line).finish());
+}
+
+void EventLog::append(const std::string& line) const {
+  auto appended = try_append(line);
+  if (!appended && warn_) warn_(std::move(appended).error().within("an event was not logged"));
 }
 
 Result<bool> rotate(const std::string& path, std::uint64_t max_size) {

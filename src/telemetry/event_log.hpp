@@ -16,6 +16,7 @@
 
 #include "lock/result.hpp"
 #include "src/telemetry/observer.hpp"
+#include "src/telemetry/report.hpp"
 
 namespace cachectl::telemetry {
 
@@ -31,8 +32,13 @@ class EventLog final : public Observer {
   void opened(const lock::Directory& root, mode_t file_mode) override;
   void happened(const Happening& what) override;
 
+  /// The counters, as they are now: between two such lines the requests can be told that are
+  /// no events.
+  void counted(const Report& report) const;
+
  private:
-  [[nodiscard]] Result<void> append(const std::string& line) const;
+  void append(const std::string& line) const;
+  [[nodiscard]] Result<void> try_append(const std::string& line) const;
 
   std::string path_;
   std::function<void(const Error&)> warn_;
