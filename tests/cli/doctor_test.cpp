@@ -266,7 +266,7 @@ TEST_CASE("doctor: finds a lock file that was replaced while somebody held it") 
 
 TEST_CASE("doctor: warns of a file system in memory, and fails on one that is full") {
   const Sandbox sandbox;
-  const Mounted mounted(sandbox.root(), "mode=700,size=2m");
+  const Mounted mounted(sandbox.root(), "mode=700,size=16m");
   if (!mounted.works()) return;
   REQUIRE(sandbox.run({"set", "k", "v"}).status == 0);
   const auto found = diagnose(sandbox);
