@@ -8,8 +8,8 @@
 #include "cli/log_line.hpp"
 #include "cli/progress_line.hpp"
 #include "lock/signals.hpp"
-#include "src/telemetry/event_log.hpp"
 #include "src/telemetry/counting.hpp"
+#include "src/telemetry/event_log.hpp"
 
 namespace cachectl::cli {
 
@@ -73,8 +73,12 @@ Result<const Cache*> Session::cache() {
         std::make_shared<telemetry::EventLog>(loaded->events_file, options.warn));
   }
   if (loaded->counters) {
-    options.observers.push_back(std::make_shared<telemetry::Counting>(
-        [loaded](std::string_view key) { return config::section_of_key(loaded->entries, key); }));
+    auto counting = std::make_shared<telemetry::Counting>(
+        [loaded](std::string_view key) { return config::section_of_key(loaded->entries, key); });
+    // Never unmapped: the end of the process does that, and for a fraction of the cost.
+    static const auto* kept = new std::shared_ptr<telemetry::Counting>(counting);
+    static_cast<void>(kept);
+    options.observers.push_back(std::move(counting));
   }
   CACHECTL_ASSIGN(auto opened, Cache::open(std::move(options)));
   cache_.emplace(std::move(opened));
