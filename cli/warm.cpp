@@ -1,6 +1,7 @@
 // cachectl warm NAME... | --all [--jobs N] [--json]
 #include "cli/batch.hpp"
 #include "cli/command.hpp"
+#include "cli/exit_status.hpp"
 
 namespace cachectl::cli {
 
@@ -28,6 +29,10 @@ class Warm final : public Command {
       for (const auto& section : settings->entries) {
         const auto& name = section.first;
         if (settings->entry(name)->warm) names_.push_back(name);
+      }
+      if (names_.empty()) {
+        session.tell("warm: no entry has warm = true; see cachectl config path");
+        return kDone;
       }
     }
     const LeaveFresh fresh;

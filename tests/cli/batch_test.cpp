@@ -272,6 +272,13 @@ TEST_CASE("warm: makes what is not fresh, and of --all what is to be warm") {
   CHECK(sandbox.run({"warm", "--all"}).status == 2);
 }
 
+TEST_CASE("warm: says that there is nothing to warm, as where the wrong file is read") {
+  const Sandbox sandbox;
+  const auto outcome = sandbox.run({"warm", "--all"});
+  CHECK(outcome.status == 0);
+  CHECK(outcome.errors == "cachectl: warm: no entry has warm = true; see cachectl config path\n");
+}
+
 TEST_CASE("warm: is no use of a value") {
   const Sandbox sandbox;
   configure_source(sandbox, "echo run >> ../runs\n",
