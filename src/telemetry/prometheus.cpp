@@ -73,7 +73,9 @@ class Text {
     each_row([&](const Row& row, const std::string& entry) {
       for (auto at = first; at < end; ++at) {
         const auto& member = kCounters[at];
-        text_ += name + '{' + entry;
+        text_ += name;
+        text_ += '{';
+        text_ += entry;
         if (!member.label.empty()) text_ += fmt::format(",{}=\"{}\"", member.label, member.value);
         const auto value = row.of(member.counter);
         text_ +=
