@@ -96,7 +96,7 @@ void ProgressLine::erase_on_signals() {
     handled_[index] = action.sa_handler == SIG_DFL;
     if (!handled_[index]) continue;
     action.sa_handler = erase_and_end;
-    action.sa_flags = SA_RESETHAND;
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
     ::sigemptyset(&action.sa_mask);
     ::sigaction(kEnding[index], &action, nullptr);
   }
