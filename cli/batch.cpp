@@ -16,7 +16,7 @@ namespace cachectl::cli {
 
 namespace {
 
-enum class Outcome { refreshed, fresh, shared, stale, failed };
+using Outcome = Batch::Outcome;
 constexpr std::array<const char*, 5> kOutcomes{"refreshed", "fresh", "shared", "stale", "failed"};
 
 Outcome outcome_of(refresh::How how) {

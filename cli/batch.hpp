@@ -24,6 +24,9 @@ struct LeaveFresh {
 
 class Batch {
  public:
+  /// What became of a key.
+  enum class Outcome { refreshed, fresh, shared, stale, failed };
+
   /// `command`, for messages: "refresh".
   explicit Batch(std::string_view command) : command_(command) {}
 

@@ -87,11 +87,8 @@ Result<std::string> DaemonPages::render() const {
   for (const auto& lock : status.locks) waiting += lock.waiting;
   gauge(text, "locks_waiting", "Processes that wait for one of them.", waiting);
   gauge(text, "leases", "Leases that live.", status.leases.size());
-  CACHECTL_ASSIGN(const auto* root, cache->root());
-  if (root == nullptr) return text;
-  if (const auto counted = telemetry::read_counters(root->directory())) {
-    text += telemetry::prometheus_text(*counted);
-  }
+  CACHECTL_ASSIGN(const auto counted, cache->counters());
+  if (counted) text += telemetry::prometheus_text(*counted);
   return text;
 }
 

@@ -1,12 +1,12 @@
 #include "cli/events_page.hpp"
 
 #include <fmt/format.h>
-#include <time.h>
 
 #include <algorithm>
 #include <functional>
 #include <optional>
 
+#include "cli/session.hpp"
 #include "src/config/duration.hpp"
 #include "src/key.hpp"
 
@@ -66,12 +66,11 @@ std::string html(std::string_view text) {
   return result;
 }
 
+/// "2026-11-22 12:00:00".
 std::string time_text(std::int64_t at) {
-  tm date{};
-  const time_t time = at;
-  ::gmtime_r(&time, &date);
-  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", date.tm_year + 1900, date.tm_mon + 1,
-                     date.tm_mday, date.tm_hour, date.tm_min, date.tm_sec);
+  auto text = iso_time(WallTime(std::chrono::seconds(at))).substr(0, 19);
+  text[10] = ' ';
+  return text;
 }
 
 std::string seconds_text(double seconds) {

@@ -36,7 +36,7 @@ class Get final : public Command {
     bool may_make = false;
     for (const auto& bytes : keys_) {
       CACHECTL_ASSIGN(Key key, Key::from(bytes));
-      if (!settings->entries.empty()) may_make = may_make || settings->entry(bytes).has_value();
+      may_make = may_make || !config::section_of_key(settings->entries, bytes).empty();
       keys.push_back(std::move(key));
     }
     // What only reads needs no lease, also where one is lost.

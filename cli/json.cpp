@@ -1,35 +1,11 @@
 #include "cli/json.hpp"
 
 #include "cli/session.hpp"
-#include "src/telemetry/json_line.hpp"
+#include "src/base64.hpp"
 
 namespace cachectl::cli {
 
 namespace {
-
-constexpr std::string_view kDigits =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// nullopt: it is no base64, or not padded as it has to be.
-std::optional<std::string> from_base64(std::string_view text) {
-  if (text.size() % 4 != 0) return std::nullopt;
-  const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
-  text.remove_suffix(padding);
-  std::string bytes;
-  bytes.reserve(text.size() / 4 * 3 + 2);
-  std::uint32_t bits = 0;
-  unsigned known = 0;
-  for (const char digit : text) {
-    const auto value = kDigits.find(digit);
-    if (value == std::string_view::npos) return std::nullopt;
-    bits = bits << 6U | static_cast<std::uint32_t>(value);
-    known += 6;
-    if (known < 8) continue;
-    known -= 8;
-    bytes += static_cast<char>(bits >> known & 0xFFU);
-  }
-  return bytes;
-}
 
 double seconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double>(duration).count();
@@ -41,7 +17,7 @@ void put_bytes(Json& object, const std::string& name, std::string_view bytes) {
   if (is_utf8(bytes)) {
     object[name] = std::string(bytes);
   } else {
-    object[name + "_base64"] = telemetry::base64(bytes);
+    object[name + "_base64"] = to_base64(bytes);
   }
 }
 

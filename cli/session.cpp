@@ -77,8 +77,8 @@ Result<const Cache*> Session::cache() {
         [loaded](std::string_view key) { return config::section_of_key(loaded->entries, key); });
     // Never unmapped: the end of the process does that, and for a fraction of the cost.
     // Used: what only the leak checker reads is optimized away otherwise.
-    [[gnu::used]] static std::shared_ptr<telemetry::Counting>* kept = nullptr;
-    if (kept == nullptr) kept = new std::shared_ptr<telemetry::Counting>(counting);
+    [[gnu::used]] static const auto* const kept =
+        new std::shared_ptr<const telemetry::Counting>(counting);
     options.observers.push_back(std::move(counting));
   }
   CACHECTL_ASSIGN(auto opened, Cache::open(std::move(options)));

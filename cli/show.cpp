@@ -62,12 +62,6 @@ class Show final : public Command {
     return one_line(object) + "\n";
   }
 
-  /// By the windows that it was stored with.
-  static bool is_stale(const store::RecordHeader& header, WallTime now) {
-    return !store::is_from_future(header, now) &&
-           now < later(header.expires, header.stale_while_revalidate);
-  }
-
   static std::string as_text(const Key& key, const store::Entry& entry, bool intact,
                              const std::string& file, const std::string& tree, WallTime now) {
     const auto& header = entry.header();
@@ -87,7 +81,7 @@ class Show final : public Command {
     line("key", key.printable());
     line("state", !intact                        ? "damaged: counts as a miss"
                   : store::is_fresh(header, now) ? "fresh"
-                  : is_stale(header, now)        ? "stale"
+                  : store::is_stale(header, now) ? "stale"
                                                  : "expired");
     line("generation", std::to_string(header.generation));
     line("created", iso_time(header.created) + " (" + age + " ago)");

@@ -1,14 +1,13 @@
 // cachectl stats [KEY-or-ENTRY...] [--format text|json|prometheus] [--json] [--reset] [--html FILE]
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <algorithm>
 
 #include "cli/command.hpp"
 #include "cli/events_page.hpp"
 #include "cli/json.hpp"
+#include "cli/paint.hpp"
 #include "lock/retry.hpp"
 #include "src/config/duration.hpp"
 #include "src/config/size.hpp"
@@ -69,25 +68,6 @@ std::string fitting(std::string_view name, std::size_t width) {
   while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0U) == 0x80) --cut;
   return text.substr(0, cut) + "...";
 }
-
-/// Escape sequences for a terminal, or nothing.
-class Paint {
- public:
-  Paint() {
-    const char* refused = ::getenv("NO_COLOR");
-    const char* terminal = ::getenv("TERM");
-    on_ = is_terminal(STDOUT_FILENO) && (refused == nullptr || *refused == '\0') &&
-          terminal != nullptr && std::string_view(terminal) != "dumb";
-  }
-  [[nodiscard]] std::string bold(const std::string& text) const { return with("1", text); }
-  [[nodiscard]] std::string red(const std::string& text) const { return with("31", text); }
-
- private:
-  [[nodiscard]] std::string with(std::string_view code, const std::string& text) const {
-    return on_ ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : text;
-  }
-  bool on_ = false;
-};
 
 class TextOutput {
  public:

@@ -2,12 +2,12 @@
 #include "src/status/status.hpp"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/columns.hpp"
 #include "cli/command.hpp"
 #include "cli/json.hpp"
+#include "cli/paint.hpp"
 #include "src/config/size.hpp"
 
 namespace cachectl::cli {
@@ -62,10 +62,6 @@ class StatusCommand final : public Command {
     settings_ = settings;
     root_ = cache->path();
     width_ = columns_of(STDOUT_FILENO);
-    const char* plain = ::getenv("NO_COLOR");
-    const char* terminal = ::getenv("TERM");
-    colored_ = is_terminal(STDOUT_FILENO) && (plain == nullptr || *plain == '\0') &&
-               (terminal == nullptr || std::string_view(terminal) != "dumb");
     CACHECTL_TRY(session.print(json_ ? as_json(status) : as_text(status)));
     return kDone;
   }
@@ -75,12 +71,9 @@ class StatusCommand final : public Command {
 
   // Text.
 
-  [[nodiscard]] std::string bold(const std::string& text) const {
-    return colored_ ? "\x1b[1m" + text + "\x1b[0m" : text;
-  }
   /// What somebody should look at.
   [[nodiscard]] std::string alarming(const std::string& text, bool is_so) const {
-    return colored_ && is_so ? "\x1b[33m" + text + "\x1b[0m" : text;
+    return is_so ? paint_.yellow(text) : text;
   }
   [[nodiscard]] std::string line(const std::string& text) const { return cut(text, width_) + "\n"; }
 
@@ -130,8 +123,9 @@ class StatusCommand final : public Command {
 
   void add_locks(const Status& status, std::string& text) const {
     if (status.locks.empty()) return;
-    text +=
-        "\n" + bold(fmt::format("{:<26} {:<9} {:>8}  {}", "LOCK", "MODE", "SINCE", "BY")) + "\n";
+    text += "\n" +
+            paint_.bold(fmt::format("{:<26} {:<9} {:>8}  {}", "LOCK", "MODE", "SINCE", "BY")) +
+            "\n";
     for (std::size_t row = 0; row < std::min(status.locks.size(), kMostRows); ++row) {
       const auto& lock = status.locks[row];
       const auto since = lock.since ? short_form(status.now - wall(*lock.since)) : std::string("?");
@@ -151,8 +145,8 @@ class StatusCommand final : public Command {
   void add_leases(const Status& status, std::string& text) const {
     if (status.leases.empty()) return;
     text += "\n" +
-            bold(fmt::format("{:<16}  {:<22} {:>8} {:>8}  {}", "LEASE", "HOLDS", "SINCE", "LEFT",
-                             "OF")) +
+            paint_.bold(fmt::format("{:<16}  {:<22} {:>8} {:>8}  {}", "LEASE", "HOLDS", "SINCE",
+                                    "LEFT", "OF")) +
             "\n";
     for (std::size_t row = 0; row < std::min(status.leases.size(), kMostRows); ++row) {
       const auto& what = status.leases[row].description;
@@ -168,8 +162,8 @@ class StatusCommand final : public Command {
   void add_pools(const Status& status, std::string& text) const {
     if (status.pools.empty()) return;
     text += "\n" +
-            bold(fmt::format("{:<30} {:>6} {:>7} {:>6} {:>7} {:>6}", "POOL", "FREE", "LEASED",
-                             "DIRTY", "BROKEN", "EMPTY")) +
+            paint_.bold(fmt::format("{:<30} {:>6} {:>7} {:>6} {:>7} {:>6}", "POOL", "FREE",
+                                    "LEASED", "DIRTY", "BROKEN", "EMPTY")) +
             "\n";
     for (std::size_t row = 0; row < std::min(status.pools.size(), kMostRows); ++row) {
       const auto& pool = status.pools[row];
@@ -283,7 +277,7 @@ class StatusCommand final : public Command {
   const config::Settings* settings_ = nullptr;
   std::string root_;
   std::size_t width_ = 80;
-  bool colored_ = false;
+  Paint paint_;
   bool json_ = false;
 };
 

@@ -158,27 +158,25 @@ Result<std::vector<HeldRange>> held_ranges(int descriptor, std::string_view name
     if (line->pid > 0) add(last->holders, line->pid);
   }
   if (held.empty()) return held;
-  each_user("/" + std::string(name),
-            [&](pid_t pid, const std::string& process, const std::string& fd) {
-              struct stat status {};
-              if (::stat((process + "/fd/" + fd).c_str(), &status) != 0 ||
-                  status.st_dev != ours.st_dev || status.st_ino != ours.st_ino) {
-                return;
-              }
-              std::istringstream info(read_proc(process + "/fdinfo/" + fd));
-              for (std::string text; std::getline(info, text);) {
-                if (!text.starts_with("lock:")) continue;
-                const auto line = parse_line(text.substr(5));
-                for (auto& each : held) {
-                  if (line && overlap(each.range, line->range)) add(each.holders, pid);
-                }
-              }
-              const auto wanted = awaited(pid, process, fd);
-              for (auto& each : held) {
-                if (wanted && each.waiting > 0 && overlap(each.range, *wanted))
-                  add(each.waiters, pid);
-              }
-            });
+  each_user(
+      "/" + std::string(name), [&](pid_t pid, const std::string& process, const std::string& fd) {
+        struct stat status {};
+        if (::stat((process + "/fd/" + fd).c_str(), &status) != 0 || !same_file(status, ours)) {
+          return;
+        }
+        std::istringstream info(read_proc(process + "/fdinfo/" + fd));
+        for (std::string text; std::getline(info, text);) {
+          if (!text.starts_with("lock:")) continue;
+          const auto line = parse_line(text.substr(5));
+          for (auto& each : held) {
+            if (line && overlap(each.range, line->range)) add(each.holders, pid);
+          }
+        }
+        const auto wanted = awaited(pid, process, fd);
+        for (auto& each : held) {
+          if (wanted && each.waiting > 0 && overlap(each.range, *wanted)) add(each.waiters, pid);
+        }
+      });
   std::sort(held.begin(), held.end(),
             [](const HeldRange& a, const HeldRange& b) { return a.range.start < b.range.start; });
   return held;

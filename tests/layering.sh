@@ -23,7 +23,7 @@ check() {
     # The layer of a file or an include; 0: it has none.
     function layer(path) {
       if (path ~ /^lock\//) return 1
-      if (path ~ /^src\/(key|clock|checksum|choices)\.[ch]pp$/) return 2
+      if (path ~ /^src\/(base64|key|clock|checksum|choices)\.[ch]pp$/) return 2
       if (path ~ /^src\/(config|telemetry)\//) return 3
       if (path ~ /^src\/tree\//) return 4
       if (path ~ /^src\/store\//) return 5

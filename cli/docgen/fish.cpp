@@ -6,7 +6,7 @@ namespace cachectl::cli {
 
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "'";
   for (const char byte : text) {
     if (byte == '\'' || byte == '\\') out += '\\';
@@ -23,7 +23,7 @@ std::string offer(std::string_view words) {
   if (const auto choices = choices_of(words); !choices.empty()) {
     std::string text;
     for (const auto& choice : choices) text += (text.empty() ? "" : " ") + choice;
-    return " -a " + quoted(text);
+    return " -a " + in_quotes(text);
   }
   std::string text;
   while (!words.empty()) {
@@ -31,7 +31,7 @@ std::string offer(std::string_view words) {
     text += (text.empty() ? "(__cachectl_" : " (__cachectl_") + std::string(word) + ")";
     words.remove_prefix(std::min(word.size() + 1, words.size()));
   }
-  return " -a " + quoted(text);
+  return " -a " + in_quotes(text);
 }
 
 std::string option_line(std::string_view command, const Description::Option& option,
@@ -44,7 +44,7 @@ std::string option_line(std::string_view command, const Description::Option& opt
     const auto words = words_of(command, option);
     text += (words == "files" ? " -r" : " -x") + offer(words);
   }
-  return text + " -d " + quoted(option.doc) + "\n";
+  return text + " -d " + in_quotes(option.doc) + "\n";
 }
 
 }  // namespace
@@ -86,7 +86,7 @@ std::string fish_completion(const Described& all) {
   for (const auto& command : all.commands) {
     const auto& name = command.name;
     text += fmt::format("\ncomplete -c cachectl -n \"__cachectl_at ''\" -a {} -d {}\n", name,
-                        quoted(command.summary));
+                        in_quotes(command.summary));
     for (const auto& option : command.description.options) {
       text += option_line(name, option, fmt::format(" -n '__cachectl_at {}'", name));
     }
@@ -96,7 +96,7 @@ std::string fish_completion(const Described& all) {
       const auto words = words_of(command, place);
       if (words.empty()) continue;
       text += fmt::format("complete -c cachectl -n '__cachectl_at {} {}{}'{} -d {}\n", name, number,
-                          place.repeatable ? " more" : "", offer(words), quoted(place.doc));
+                          place.repeatable ? " more" : "", offer(words), in_quotes(place.doc));
     }
     if (command.description.command_line == Description::CommandLine::anywhere) {
       text += fmt::format(

@@ -51,7 +51,7 @@ std::size_t find_unit(std::string_view name) {
 
 tl::unexpected<Error> refuse(std::string_view text, std::string_view why,
                              std::string advice = std::string(examples)) {
-  return fail(Errc::usage, quoted(text) + ' ' + std::string(why), std::move(advice));
+  return fail(Errc::usage, in_quotes(text) + ' ' + std::string(why), std::move(advice));
 }
 
 tl::unexpected<Error> refuse_too_long(std::string_view text) {

@@ -89,7 +89,7 @@ Result<void> set_ttl_of_status(EntrySettings& entry, const EntryOption& option,
                                const EntryText& text) {
   const auto status = parse_whole(text.member, 255);
   if (!status) {
-    return fail(Errc::usage, quoted(text.member) + " is no exit status",
+    return fail(Errc::usage, in_quotes(text.member) + " is no exit status",
                 "as in " + std::string(option.example));
   }
   CACHECTL_ASSIGN(entry.ttl_by_status[static_cast<int>(*status)], parse_duration(text.text));
@@ -98,7 +98,7 @@ Result<void> set_ttl_of_status(EntrySettings& entry, const EntryOption& option,
 
 Result<void> set_variable(EntrySettings& entry, const EntryOption&, const EntryText& text) {
   if (text.member.empty() || text.member.find('=') != std::string::npos) {
-    return fail(Errc::usage, quoted(text.member) + " is no name of a variable");
+    return fail(Errc::usage, in_quotes(text.member) + " is no name of a variable");
   }
   entry.environment[text.member] = text.text;
   return {};

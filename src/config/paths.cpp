@@ -29,7 +29,7 @@ std::string tidy(std::string_view path) {
 Result<void> check(std::string_view text) {
   if (text.empty()) return fail(Errc::usage, "the path is empty");
   if (text.find('\0') != std::string_view::npos) {
-    return fail(Errc::usage, quoted(text) + " is not a path: it holds a NUL byte");
+    return fail(Errc::usage, in_quotes(text) + " is not a path: it holds a NUL byte");
   }
   return {};
 }
@@ -49,11 +49,11 @@ Result<std::string> path_in_file(std::string_view text, const Environment& envir
   CACHECTL_TRY(check(text));
   if (text.starts_with('/')) return tidy(text);
   if (!text.starts_with("~/")) {
-    return fail(Errc::usage, quoted(text) + " is not absolute", "write /... or ~/...");
+    return fail(Errc::usage, in_quotes(text) + " is not absolute", "write /... or ~/...");
   }
   const std::string_view home = variable(environment, "HOME");
   if (!home.starts_with('/')) {
-    return fail(Errc::usage, quoted(text) + " has no meaning: HOME is not set to a directory",
+    return fail(Errc::usage, in_quotes(text) + " has no meaning: HOME is not set to a directory",
                 "set HOME or write an absolute path");
   }
   return tidy(std::string(home) + std::string(text.substr(1)));
@@ -64,7 +64,7 @@ Result<std::string> from_working_directory(std::string_view text) {
   if (text.starts_with('/')) return tidy(text);
   std::error_code error;
   const auto directory = std::filesystem::current_path(error);
-  if (error) return fail(system_error("working directory", error.value()).within(quoted(text)));
+  if (error) return fail(system_error("working directory", error.value()).within(in_quotes(text)));
   return tidy(directory.string() + '/' + std::string(text));
 }
 

@@ -24,7 +24,7 @@ std::string printable(std::string_view text) {
   return shown;
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   const std::string_view rest = text.size() > longest ? "..." : "";
   return '\'' + printable(text.substr(0, longest)) + std::string(rest) + '\'';
 }

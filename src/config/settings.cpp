@@ -64,7 +64,7 @@ std::string as_written(const TomlEntry& entry) {
   if (entry.kind != TomlKind::strings) return entry.text;
   std::string text;
   for (const auto& element : entry.elements) {
-    text += (text.empty() ? "[" : ", ") + quoted(element);
+    text += (text.empty() ? "[" : ", ") + in_quotes(element);
   }
   return text + ']';
 }
@@ -232,7 +232,7 @@ Result<void> apply_flags(Settings& settings, const Flags& flags, const Environme
   for (const Override& given : flags.overrides) {
     const Option* option = find_option(given.key);
     if (option == nullptr) {
-      return fail(Errc::usage, given.flag + ": unknown option " + quoted(given.key),
+      return fail(Errc::usage, given.flag + ": unknown option " + in_quotes(given.key),
                   did_you_mean(nearest_option(given.key)));
     }
     auto done = set(settings, *option, given.value, {Layer::flag, given.flag, 0}, environment);
@@ -297,7 +297,7 @@ Result<std::chrono::nanoseconds> Settings::ttl_of_strategy(std::string_view name
   if (const auto found = strategies.find(name); found != strategies.end()) return found->second;
   std::vector<std::string_view> names;
   for (const auto& strategy : strategies) names.push_back(strategy.first);
-  return fail(Errc::usage, "there is no strategy " + quoted(name),
+  return fail(Errc::usage, "there is no strategy " + in_quotes(name),
               did_you_mean(nearest(name, names)));
 }
 

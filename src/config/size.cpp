@@ -18,7 +18,7 @@ constexpr std::string_view count_examples = "write a whole number or unlimited";
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 tl::unexpected<Error> refuse(std::string_view text, std::string_view why, std::string_view advice) {
-  return fail(Errc::usage, quoted(text) + ' ' + std::string(why), std::string(advice));
+  return fail(Errc::usage, in_quotes(text) + ' ' + std::string(why), std::string(advice));
 }
 
 /// The power of 1024 that a suffix stands for; 64 bits' worth when it stands for none.

@@ -82,20 +82,20 @@ bool is_entered(const std::vector<std::string>& path) {
   return path.size() == 1 || (path.size() < kDeepest && path.front() == "entries");
 }
 
-void list(const toml::table& table, const std::string& prefix,
-          const std::vector<std::string>& above, std::vector<TomlEntry>& entries) {
-  for (const auto& [key, node] : table) {
+void list(const toml::table& of, const std::string& prefix, const std::vector<std::string>& above,
+          std::vector<TomlEntry>& entries) {
+  for (const auto& [key, node] : of) {
     const std::string_view name = key.str();
     // "run.ttl" in quotes is one key that holds a dot, and none of ours.
     const std::string shown = is_bare(name) ? std::string(name) : '"' + printable(name) + '"';
-    auto path = above;
-    path.emplace_back(name);
+    auto names = above;
+    names.emplace_back(name);
     auto strings = strings_of(node);
     const auto kind = strings ? TomlKind::strings : kind_of(node.type());
-    entries.push_back({prefix + shown, text_of(node), kind, key.source().begin.line, path,
+    entries.push_back({prefix + shown, text_of(node), kind, key.source().begin.line, names,
                        std::move(strings).value_or(std::vector<std::string>())});
-    if (node.is_table() && is_entered(path)) {
-      list(*node.as_table(), prefix + shown + '.', path, entries);
+    if (node.is_table() && is_entered(names)) {
+      list(*node.as_table(), prefix + shown + '.', names, entries);
     }
   }
 }

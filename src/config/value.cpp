@@ -29,7 +29,7 @@ std::string spelled(const std::vector<std::string_view>& choices) {
 Result<bool> parse_boolean(std::string_view text) {
   if (text == "true" || text == "1") return true;
   if (text == "false" || text == "0") return false;
-  return fail(Errc::usage, quoted(text) + " is not true or false", "write true or false");
+  return fail(Errc::usage, in_quotes(text) + " is not true or false", "write true or false");
 }
 
 /// How each kind of field is written.
@@ -59,7 +59,7 @@ Result<std::size_t> parse_choice(std::string_view choices_text, std::string_view
     if (choices[i] == text) return i;
   }
   const auto guess = nearest(text, choices);
-  return fail(Errc::usage, quoted(text) + " is not " + spelled(choices),
+  return fail(Errc::usage, in_quotes(text) + " is not " + spelled(choices),
               guess ? did_you_mean(guess) : "write " + spelled(choices));
 }
 
@@ -67,7 +67,7 @@ Result<std::optional<int>> parse_status(std::string_view text) {
   if (text == "none") return std::optional<int>();
   const auto status = parse_whole(text, 255);
   if (!status || *status == 0) {
-    return fail(Errc::usage, quoted(text) + " is no exit status that could say so",
+    return fail(Errc::usage, in_quotes(text) + " is no exit status that could say so",
                 "write a number from 1 to 255, or \"none\"");
   }
   return std::optional<int>(static_cast<int>(*status));
@@ -87,7 +87,7 @@ Result<void> parse_value(double& value, Type type, std::string_view, std::string
   if (is_percent) value /= 100;
   const double most = type == Type::part ? 1 : 1e9;
   if (is_number && value >= 0 && value <= most) return {};
-  return fail(Errc::usage, quoted(text) + " is not " + expectation(type, ""));
+  return fail(Errc::usage, in_quotes(text) + " is not " + expectation(type, ""));
 }
 
 Result<void> parse_value(std::chrono::nanoseconds& value, Type, std::string_view,

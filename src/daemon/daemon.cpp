@@ -28,7 +28,7 @@ std::string count(std::size_t number, std::string_view one, std::string_view man
   return fmt::format("{} {}", number, number == 1 ? one : many);
 }
 
-std::optional<Clock::time_point> later(Clock::time_point now, std::chrono::nanoseconds duration) {
+std::optional<Clock::time_point> after(Clock::time_point now, std::chrono::nanoseconds duration) {
   if (duration >= Clock::time_point::max() - now) return std::nullopt;
   return now + duration;
 }
@@ -96,7 +96,7 @@ void Daemon::launch(const std::string& name, Time now) {
 }
 
 void Daemon::start_collection(Time now) {
-  next_collection_ = later(now, plan_.gc_interval);
+  next_collection_ = after(now, plan_.gc_interval);
   auto worker = lock::Worker::start(duties_.collect, trap_->previous_mask(), lock::Bond::loose);
   if (worker) {
     collection_.emplace(Running{"gc", std::move(*worker), now});
@@ -227,7 +227,7 @@ void Daemon::reload() {
     if (server_) server_->worker.send(SIGTERM);
     next_server_ = now;
     if (ready_) {
-      const auto first = later(now, plan_.gc_interval);
+      const auto first = after(now, plan_.gc_interval);
       next_collection_ = next_collection_ && first ? std::min(*next_collection_, *first) : first;
     }
     duties_.log("reloaded: " + count(schedule_.size(), "entry", "entries"));

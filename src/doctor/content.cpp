@@ -13,6 +13,7 @@
 #include "src/pool/pool.hpp"
 #include "src/store/scan.hpp"
 #include "src/store/trees.hpp"
+#include "src/store/verify.hpp"
 
 namespace cachectl::doctor {
 
@@ -260,16 +261,8 @@ std::string damage(const Root& root, const Directory& in, const std::string& nam
   if (header.file_size() <= kLargest) {
     if (const auto verified = entry.verify(); !verified) return verified.error().message;
   }
-  if (header.kind != store::Kind::tree) return {};
-  const auto tree = store::tree_path(hash, header.tree_generation);
-  const auto there = root.directory().status(tree);
-  if (!there || *there) return {};
-  // Superseded and pruned since its record was opened.
-  const auto again = store::open_record(in, name, nullptr, store::Want::header);
-  if (!again || !again->entry || again->entry->header().tree_generation != header.tree_generation) {
-    return {};
-  }
-  return root.directory().path_of(tree) + ": is missing";
+  const auto missing = store::missing_tree(root, in, name, hash, header);
+  return missing && *missing ? **missing + ": is missing" : std::string();
 }
 
 }  // namespace

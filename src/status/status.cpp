@@ -17,8 +17,7 @@ void count(const store::RecordHeader& header, WallTime now, Entries& entries) {
   if (header.kind == store::Kind::tree) ++entries.trees;
   if (store::is_fresh(header, now)) {
     ++entries.fresh;
-  } else if (!store::is_from_future(header, now) &&
-             now < later(header.expires, header.stale_while_revalidate)) {
+  } else if (store::is_stale(header, now)) {
     ++entries.stale;
   } else {
     ++entries.expired;

@@ -20,7 +20,7 @@ namespace {
 
 /// One read gets all of a small value.
 constexpr std::size_t kFirstRead = 64 * 1024;
-constexpr std::size_t kBlock = 256 * 1024;
+constexpr std::size_t kReadBlock = 256 * 1024;
 
 /// Enough to tell a record of a later version from a damaged one.
 constexpr std::size_t kLongestHead = RecordHeader::kLongest + Key::kLongest;
@@ -100,7 +100,7 @@ Result<void> Entry::each_block(Stream stream, const Take& take) const {
     CACHECTL_TRY(take(lock::Bytes(head_).subspan(at, known - at)));
     at = known;
   }
-  std::vector<std::byte> block(at < end ? kBlock : 0);
+  std::vector<std::byte> block(at < end ? kReadBlock : 0);
   while (at < end) {
     const auto part = std::span(block).first(std::min<std::uint64_t>(block.size(), end - at));
     CACHECTL_ASSIGN(const std::size_t got, lock::read_full_at(file_.get(), part, at, path_));

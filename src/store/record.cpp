@@ -161,6 +161,10 @@ bool is_fresh(const RecordHeader& header, WallTime now) {
   return now < header.expires && !is_from_future(header, now);
 }
 
+bool is_stale(const RecordHeader& header, WallTime now) {
+  return !is_from_future(header, now) && now < later(header.expires, header.stale_while_revalidate);
+}
+
 bool is_spent(const RecordHeader& header, WallTime now) {
   return now >=
          later(header.expires, std::max(header.stale_while_revalidate, header.stale_if_error));

@@ -116,6 +116,10 @@ struct RecordHeader {
 /// Whether the value may be served at `now` as it was stored. One from the future may not.
 [[nodiscard]] bool is_fresh(const RecordHeader& header, WallTime now);
 
+/// Of one that is not fresh: whether it may be served until it is made anew, by the window that
+/// it was stored with.
+[[nodiscard]] bool is_stale(const RecordHeader& header, WallTime now);
+
 /// Whether nobody may serve it any more, stale windows included: a clean-up may take it.
 [[nodiscard]] bool is_spent(const RecordHeader& header, WallTime now);
 

@@ -11,7 +11,7 @@ namespace cachectl::store {
 namespace {
 
 /// Hash and write in pieces that stay in the processor's cache between the two.
-constexpr std::size_t kBlock = 128 * 1024;
+constexpr std::size_t kWriteBlock = 128 * 1024;
 constexpr std::size_t kSendPiece = 2 * 1024 * 1024;
 
 /// The modification time says when the record expires. Far enough where it never does;
@@ -54,15 +54,15 @@ Result<void> RecordWriter::append_errors(lock::Bytes data) {
 
 Result<void> RecordWriter::append(lock::Bytes data) {
   while (!data.empty()) {
-    const auto part = data.first(std::min(data.size(), kBlock));
+    const auto part = data.first(std::min(data.size(), kWriteBlock));
     data = data.subspan(part.size());
     sum_.add(part);
-    if (buffer_.empty() && part.size() == kBlock) {
+    if (buffer_.empty() && part.size() == kWriteBlock) {
       CACHECTL_TRY(write(part));
       continue;
     }
     buffer_.insert(buffer_.end(), part.begin(), part.end());
-    if (buffer_.size() >= kBlock) CACHECTL_TRY(flush());
+    if (buffer_.size() >= kWriteBlock) CACHECTL_TRY(flush());
   }
   return {};
 }

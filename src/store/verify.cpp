@@ -108,17 +108,9 @@ class Verifier {
   Result<Problems> record_problems(const Item& item, Entry& entry) const {
     Problems problems;
     if (auto verified = entry.verify(); !verified) problems.push_back(verified.error().message);
-    const auto& header = entry.header();
-    if (header.kind != Kind::tree) return problems;
-    const auto place = tree_path(item.hash, header.tree_generation);
-    CACHECTL_ASSIGN(const auto there, root_.directory().status(place));
-    if (there) return problems;
-    // It may have been superseded and removed since the record was opened.
-    CACHECTL_ASSIGN(const auto again,
-                    open_record(root_.directory(), item.path, nullptr, Want::header));
-    if (again.entry && again.entry->header().tree_generation == header.tree_generation) {
-      problems.push_back(root_.directory().path_of(place) + ": is missing");
-    }
+    CACHECTL_ASSIGN(const auto missing,
+                    missing_tree(root_, root_.directory(), item.path, item.hash, entry.header()));
+    if (missing) problems.push_back(*missing + ": is missing");
     return problems;
   }
 
@@ -177,6 +169,22 @@ Result<std::optional<Problems>> tree_problems(const Root& root, const KeyHash& h
                        std::string(tree::name_of(deviation.difference)));
   }
   return std::optional(std::move(problems));
+}
+
+Result<std::optional<std::string>> missing_tree(const Root& root, const lock::Directory& in,
+                                                const std::string& name, const KeyHash& hash,
+                                                const RecordHeader& header) {
+  std::optional<std::string> nothing;
+  if (header.kind != Kind::tree) return nothing;
+  const auto place = tree_path(hash, header.tree_generation);
+  CACHECTL_ASSIGN(const auto there, root.directory().status(place));
+  if (there) return nothing;
+  // It may have been superseded and removed since the record was opened.
+  CACHECTL_ASSIGN(const auto again, open_record(in, name, nullptr, Want::header));
+  if (!again.entry || again.entry->header().tree_generation != header.tree_generation) {
+    return nothing;
+  }
+  return std::optional(root.directory().path_of(place));
 }
 
 Result<Problems> value_problems(const Root& root, const KeyHash& hash, Entry& entry) {

@@ -24,6 +24,14 @@ namespace cachectl::store {
 [[nodiscard]] Result<std::vector<std::string>> value_problems(const Root& root, const KeyHash& hash,
                                                               Entry& entry);
 
+/// The path of the tree that a record names and that is missing, though the record at
+/// `in`/`name` still names it; nullopt: the tree is there, or is no longer asked for.
+[[nodiscard]] Result<std::optional<std::string>> missing_tree(const Root& root,
+                                                              const lock::Directory& in,
+                                                              const std::string& name,
+                                                              const KeyHash& hash,
+                                                              const RecordHeader& header);
+
 struct Verified {
   std::uint64_t records = 0;  ///< outcomes in attempts/ among them
   std::uint64_t trees = 0;    ///< generations, superseded ones among them

@@ -164,8 +164,7 @@ std::optional<CounterFile> CounterFile::open(const lock::Directory& root, mode_t
     const auto locked = lock.lock({0, 0}, lock::Mode::exclusive, lock::Deadline::immediately());
     if (!locked || !*locked) return std::nullopt;
     const auto named = root.status(CounterFile::kName);
-    const bool is_there =
-        named && *named && (*named)->st_ino == status.st_ino && (*named)->st_dev == status.st_dev;
+    const bool is_there = named && *named && lock::same_file(**named, status);
     if (is_there && !replace(root, file_mode)) return std::nullopt;
   }
   return std::nullopt;

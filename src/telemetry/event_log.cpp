@@ -135,7 +135,7 @@ Result<bool> rotate(const std::string& path, std::uint64_t max_size) {
   if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return false;
   struct stat named {};
   if (::lstat(path.c_str(), &named) != 0) return false;
-  if (named.st_dev != status.st_dev || named.st_ino != status.st_ino) return false;
+  if (!lock::same_file(named, status)) return false;
   if (::rename(path.c_str(), (path + ".1").c_str()) != 0)
     return fail(system_error("rename " + path));
   return true;

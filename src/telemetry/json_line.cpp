@@ -4,14 +4,12 @@
 
 #include <utility>
 
+#include "src/base64.hpp"
 #include "src/key.hpp"
 
 namespace cachectl::telemetry {
 
 namespace {
-
-constexpr std::string_view kDigits =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 void append_quoted(std::string& to, std::string_view text) {
   to += '"';
@@ -30,22 +28,6 @@ void append_quoted(std::string& to, std::string_view text) {
 
 }  // namespace
 
-std::string base64(std::string_view bytes) {
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t at = 0; at < bytes.size(); at += 3) {
-    const auto group = bytes.substr(at, 3);
-    std::uint32_t bits = 0;
-    for (std::size_t index = 0; index < 3; ++index) {
-      bits = bits << 8U | (index < group.size() ? static_cast<unsigned char>(group[index]) : 0U);
-    }
-    for (std::size_t index = 0; index < 4; ++index) {
-      text += index <= group.size() ? kDigits[bits >> (18 - 6 * index) & 63U] : '=';
-    }
-  }
-  return text;
-}
-
 void JsonLine::name(std::string_view name) {
   if (text_.size() > 1) text_ += ',';
   append_quoted(text_, name);
@@ -58,7 +40,7 @@ void JsonLine::put(std::string_view name, std::string_view bytes) {
     append_quoted(text_, bytes);
   } else {
     this->name(std::string(name) + "_base64");
-    append_quoted(text_, base64(bytes));
+    append_quoted(text_, to_base64(bytes));
   }
 }
 

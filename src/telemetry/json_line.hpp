@@ -10,8 +10,6 @@
 
 namespace cachectl::telemetry {
 
-[[nodiscard]] std::string base64(std::string_view bytes);
-
 class JsonLine {
  public:
   /// Or "NAME_base64".

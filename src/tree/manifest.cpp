@@ -26,7 +26,7 @@ namespace cachectl::tree {
 
 namespace {
 
-constexpr std::string_view kKind = "cachectl-manifest";
+constexpr std::string_view kManifestKind = "cachectl-manifest";
 
 bool is_type(char letter) {
   return letter == 'f' || letter == 'd' || letter == 'l' || letter == 'h';
@@ -147,7 +147,7 @@ Result<void> check(const Manifest& manifest, std::string_view what) {
 }
 
 std::string encode(const Manifest& manifest) {
-  LineWriter writer(kKind, manifest.items.size(), manifest.bytes());
+  LineWriter writer(kManifestKind, manifest.items.size(), manifest.bytes());
   for (const auto& item : manifest.items) {
     const char type = static_cast<char>(item.type);
     writer.word({&type, 1}).octal(item.mode, 4).time(item.modified);
@@ -169,7 +169,7 @@ std::string encode(const Manifest& manifest) {
 }
 
 Result<Manifest> decode_manifest(std::string_view text, std::string_view what) {
-  CACHECTL_ASSIGN(auto reader, LineReader::open(text, kKind, what));
+  CACHECTL_ASSIGN(auto reader, LineReader::open(text, kManifestKind, what));
   Manifest manifest;
   // Not more than fit into the text, whatever it says.
   manifest.items.reserve(std::min(reader.items(), text.size() / 16));

@@ -19,7 +19,7 @@ namespace cachectl::tree {
 
 namespace {
 
-constexpr std::string_view kKind = "cachectl-snapshot";
+constexpr std::string_view kSnapshotKind = "cachectl-snapshot";
 
 }  // namespace
 
@@ -49,7 +49,7 @@ void wait_for_next_tick(const Snapshot& snapshot) {
 std::string encode(const Snapshot& snapshot) {
   std::uint64_t bytes = 0;
   for (const auto& stamp : snapshot.stamps) bytes += stamp.size;
-  LineWriter writer(kKind, snapshot.stamps.size(), bytes);
+  LineWriter writer(kSnapshotKind, snapshot.stamps.size(), bytes);
   for (const auto& stamp : snapshot.stamps) {
     writer.octal(stamp.mode, 6)
         .number(stamp.size)
@@ -63,7 +63,7 @@ std::string encode(const Snapshot& snapshot) {
 }
 
 Result<Snapshot> decode_snapshot(std::string_view text, std::string_view what) {
-  CACHECTL_ASSIGN(auto reader, LineReader::open(text, kKind, what));
+  CACHECTL_ASSIGN(auto reader, LineReader::open(text, kSnapshotKind, what));
   Snapshot snapshot;
   snapshot.stamps.reserve(std::min(reader.items(), text.size() / 16));
   std::uint64_t bytes = 0;

@@ -16,10 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-void configure(const Sandbox& sandbox, const std::string& text) {
-  write_file(sandbox.file("work/cachectl.toml"), text);
-}
-
 /// All keys that begin with k are made by `source`, a script for sh.
 void configure_source(const Sandbox& sandbox, const std::string& source,
                       const std::string& more = "") {

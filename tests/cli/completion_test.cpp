@@ -120,11 +120,11 @@ void fill(const Sandbox& sandbox) {
                           "odd\xff", "line\nfeed", "-dash", "back\\slash"}) {
     REQUIRE(sandbox.run({"set", "--durability", "none", "--", key, "v"}).status == 0);
   }
-  write_file(sandbox.file("work/cachectl.toml"),
-             "[entries.prices]\nsource = [\"echo\", \".source x\"]\n"
-             "[entries.\"p x\"]\nsource = [\"true\"]\n"
-             "[entries.\"all:*\"]\nttl = \"1h\"\n"
-             "[entries.unmade]\nttl = \"1h\"\n");
+  configure(sandbox,
+            "[entries.prices]\nsource = [\"echo\", \".source x\"]\n"
+            "[entries.\"p x\"]\nsource = [\"true\"]\n"
+            "[entries.\"all:*\"]\nttl = \"1h\"\n"
+            "[entries.unmade]\nttl = \"1h\"\n");
 }
 
 Words sorted(Words words) {

@@ -82,10 +82,6 @@ bool becomes(const Sandbox& sandbox, const std::string& key, const std::string& 
   return wait_until([&] { return value_of(sandbox, key) == value; });
 }
 
-void configure(const Sandbox& sandbox, const std::string& configuration) {
-  write_file(sandbox.file("work/cachectl.toml"), configuration);
-}
-
 bool lives(pid_t pid) {
   const auto state = status_of(std::to_string(pid)).state;
   return !state.empty() && state != "Z" && state != "X";

@@ -45,8 +45,6 @@ class Service {
 [[nodiscard]] bool becomes(const Sandbox& sandbox, const std::string& key,
                            const std::string& value);
 
-void configure(const Sandbox& sandbox, const std::string& configuration);
-
 /// Whether a process is there and no zombie.
 [[nodiscard]] bool lives(pid_t pid);
 /// The children of a process; `all`: with those that nobody has reaped.

@@ -185,7 +185,7 @@ TEST_CASE("doctor: where there is no cache yet, looks at what it would be made i
 TEST_CASE("doctor: names what is wrong with each configuration file") {
   const Sandbox sandbox;
   REQUIRE(sandbox.run({"set", "k", "v"}).status == 0);
-  write_file(sandbox.file("work/cachectl.toml"), "[run]\nttl = 5\n");
+  configure(sandbox, "[run]\nttl = 5\n");
   const auto found = diagnose(sandbox);
   CHECK(found.status == 1);
   CHECK(found.of("configuration").level == "failure");
@@ -201,7 +201,7 @@ TEST_CASE("doctor: names what is wrong with each configuration file") {
   CHECK_THAT(lost.of("configuration", "not known").advice, Catch::Contains("--root"));
   CHECK(lost.of("records").level == "(none)");
 
-  write_file(sandbox.file("work/cachectl.toml"), "");
+  configure(sandbox, "");
   auto wrong_variable = sandbox.cachectl({"doctor", "--json"});
   wrong_variable.environment.emplace_back("CACHECTL_DURABILITY=maybe");
   CHECK(diagnose(wrong_variable).of("configuration", "CACHECTL_DURABILITY").level == "failure");

@@ -21,8 +21,8 @@ class Configured {
  public:
   explicit Configured(const std::string& options) {
     write_file(log(), "");
-    write_file(sandbox_.file("work/cachectl.toml"),
-               "[entries.key]\nsource = [\"" + sandbox_.file("source") + "\"]\n" + options);
+    configure(sandbox_,
+              "[entries.key]\nsource = [\"" + sandbox_.file("source") + "\"]\n" + options);
     source_does("echo one");
   }
 
@@ -152,11 +152,11 @@ TEST_CASE("show: tells what is stale, and how often the source has failed since"
 
 TEST_CASE("get: a pattern gives keys a source") {
   const Sandbox sandbox;
-  write_file(sandbox.file("work/cachectl.toml"),
-             "[entries.\"user:*\"]\nsource = \"echo I am $CACHECTL_KEY in $LANG, $PWD\"\n"
-             "shell = true\nenvironment = { LANG = \"C\" }\ndirectory = \"/usr\"\n"
-             "[entries.\"user:admin*\"]\nenvironment = { LANG = \"D\" }\n"
-             "[entries.\"user:admin1\"]\ndirectory = \"/\"\n");
+  configure(sandbox,
+            "[entries.\"user:*\"]\nsource = \"echo I am $CACHECTL_KEY in $LANG, $PWD\"\n"
+            "shell = true\nenvironment = { LANG = \"C\" }\ndirectory = \"/usr\"\n"
+            "[entries.\"user:admin*\"]\nenvironment = { LANG = \"D\" }\n"
+            "[entries.\"user:admin1\"]\ndirectory = \"/\"\n");
   CHECK(sandbox.run({"get", "user:7"}).output == "I am user:7 in C, /usr\n");
   CHECK(sandbox.run({"get", "user:admin7"}).output == "I am user:admin7 in D, /usr\n");
   CHECK(sandbox.run({"get", "user:admin1"}).output == "I am user:admin1 in D, /\n");

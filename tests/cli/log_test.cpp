@@ -129,7 +129,7 @@ TEST_CASE("log: errors of the command line and of the configuration are JSON too
 
 TEST_CASE("log: the configuration sets level and format, and the command line overrides it") {
   const Sandbox sandbox;
-  write_file(sandbox.file("work/cachectl.toml"), "[log]\nlevel = \"info\"\nformat = \"json\"\n");
+  configure(sandbox, "[log]\nlevel = \"info\"\nformat = \"json\"\n");
   CHECK(only_object(told(sandbox, {"get", "k"}))["message"] == "'k': miss");
   CHECK(told(sandbox, {"get", "k", "-q"}).empty());
   CHECK(told(sandbox, {"get", "k", "--log-level", "warning"}).empty());
@@ -140,8 +140,7 @@ TEST_CASE(
     "events: what commands do is appended to the file that is configured, and gc rotates it") {
   const Sandbox sandbox;
   const auto path = sandbox.file("events");
-  write_file(sandbox.file("work/cachectl.toml"),
-             "[events]\nfile = \"" + path + "\"\nmax-size = \"512\"\n");
+  configure(sandbox, "[events]\nfile = \"" + path + "\"\nmax-size = \"512\"\n");
   const auto events = [&] {
     std::vector<std::string> names;
     for (const auto& line : lines_of(content_of(path))) {

@@ -52,7 +52,7 @@ std::optional<std::string> contained_output(const Sandbox& sandbox, const std::s
 
 /// A pool of one replica.
 void fill(const Sandbox& sandbox) {
-  write_file(sandbox.file("work/cachectl.toml"), "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
+  configure(sandbox, "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
   REQUIRE(run(sandbox.shell("mkdir in; echo 1 >in/x; $cachectl set k --dir in")).status == 0);
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 /// With a pool of one replica, which the shell checks out; then the holder is killed.
 Outcome bereft(const Sandbox& sandbox, const std::string& script) {
-  write_file(sandbox.file("work/cachectl.toml"), "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
+  configure(sandbox, "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
   return run(
       sandbox.shell("mkdir in; echo 1 >in/x; $cachectl set k --dir in\n"
                     "kill_holder() {\n"

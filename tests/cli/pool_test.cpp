@@ -17,10 +17,6 @@ namespace fs = std::filesystem;
 
 Outcome sh(const Sandbox& sandbox, const std::string& script) { return run(sandbox.shell(script)); }
 
-void configure(const Sandbox& sandbox, const std::string& text) {
-  std::ofstream(sandbox.file("work/cachectl.toml")) << text;
-}
-
 /// A cache with the directory value k of two files, and a pool of `most`.
 void fill(const Sandbox& sandbox, unsigned most, const std::string& more = "") {
   configure(sandbox, "[entries.k.pool]\nsize = 0\nmax = " + std::to_string(most) + "\n" + more);

@@ -23,8 +23,7 @@ std::string page_of(const Sandbox& sandbox) {
 }
 
 void log_to_file(const Sandbox& sandbox) {
-  write_file(sandbox.file("work/cachectl.toml"),
-             "[events]\nfile = \"" + sandbox.file("events") + "\"\n");
+  configure(sandbox, "[events]\nfile = \"" + sandbox.file("events") + "\"\n");
 }
 
 }  // namespace

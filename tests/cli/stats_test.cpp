@@ -27,12 +27,11 @@ Json stats(const Sandbox& sandbox, std::vector<std::string> names = {}) {
   return Json::parse(told.output);
 }
 
-void configure(const Sandbox& sandbox, const std::string& more = "") {
-  write_file(sandbox.file("work/cachectl.toml"),
-             more +
-                 "[entries.prices]\nsource = [\"echo\", \"42\"]\nttl = \"1h\"\n"
-                 "[entries.\"user:*\"]\nttl = \"1h\"\n"
-                 "[entries.broken]\nsource = [\"sh\", \"-c\", \"exit 3\"]\n");
+void configure_entries(const Sandbox& sandbox, const std::string& more = "") {
+  configure(sandbox, more +
+                         "[entries.prices]\nsource = [\"echo\", \"42\"]\nttl = \"1h\"\n"
+                         "[entries.\"user:*\"]\nttl = \"1h\"\n"
+                         "[entries.broken]\nsource = [\"sh\", \"-c\", \"exit 3\"]\n");
 }
 
 /// What a program shows on a terminal of its own.
@@ -70,7 +69,7 @@ std::string on_terminal(const Program& program) {
 
 TEST_CASE("stats: hits, misses and failures of entries, patterns and all others") {
   const Sandbox sandbox;
-  configure(sandbox);
+  configure_entries(sandbox);
   CHECK(sandbox.run({"get", "prices"}).output == "42\n");
   CHECK(sandbox.run({"get", "prices", "prices"}).output == "42\n42\n");
   CHECK(sandbox.run({"set", "user:1", "one"}).status == 0);
@@ -112,7 +111,7 @@ TEST_CASE("stats: hits, misses and failures of entries, patterns and all others"
 
 TEST_CASE("stats: an entry that nobody has used has counted nothing") {
   const Sandbox sandbox;
-  configure(sandbox);
+  configure_entries(sandbox);
   CHECK(sandbox.run({"set", "k", "v"}).status == 0);
   const auto told = stats(sandbox, {"prices"});
   CHECK(told["entries"][0]["entry"] == "prices");
@@ -122,7 +121,7 @@ TEST_CASE("stats: an entry that nobody has used has counted nothing") {
 TEST_CASE("stats: the text fits 80 columns, and is coloured on a terminal only") {
   const Sandbox sandbox;
   const std::string longest(200, 'x');
-  configure(sandbox, "[entries." + longest + "]\nttl = \"1h\"\n");
+  configure_entries(sandbox, "[entries." + longest + "]\nttl = \"1h\"\n");
   CHECK(sandbox.run({"get", "broken"}).status == 3);
   CHECK(sandbox.run({"set", longest, "v"}).status == 0);
   for (int time = 0; time < 3; ++time) CHECK(sandbox.run({"get", "prices"}).status == 0);
@@ -147,8 +146,7 @@ TEST_CASE("stats: the text fits 80 columns, and is coloured on a terminal only")
 
 TEST_CASE("stats: names cannot write to a terminal, break a line or a format") {
   const Sandbox sandbox;
-  write_file(sandbox.file("work/cachectl.toml"),
-             "[entries.\"a\\u001b[31m\\nb\\\"c\\\\\"]\nttl = \"1h\"\n");
+  configure(sandbox, "[entries.\"a\\u001b[31m\\nb\\\"c\\\\\"]\nttl = \"1h\"\n");
   CHECK(sandbox.run({"set", "a\x1b[31m\nb\"c\\", "v"}).status == 0);
   for (const std::string format : {"text", "json", "prometheus"}) {
     const auto told = sandbox.run({"stats", "--format", format});

@@ -201,6 +201,10 @@ std::vector<std::string> Sandbox::staged() const {
   return names;
 }
 
+void configure(const Sandbox& sandbox, std::string_view text) {
+  write_file(sandbox.file("work/cachectl.toml"), text);
+}
+
 std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> lines;
   while (!text.empty()) {

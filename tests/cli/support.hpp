@@ -101,6 +101,9 @@ class Sandbox {
   TempDirectory directory_;
 };
 
+/// Writes the configuration file of the directory that the sandbox's programs work in.
+void configure(const Sandbox& sandbox, std::string_view text);
+
 [[nodiscard]] std::vector<std::string> lines_of(std::string_view text);
 
 /// Whether `text` is one line that begins with "cachectl: ".

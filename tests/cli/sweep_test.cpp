@@ -254,7 +254,7 @@ void tree_sweep(const std::string& what, std::size_t stride) {
 void pool_sweep(const std::vector<std::string>& command, const std::string& what,
                 std::size_t stride) {
   const Sandbox sandbox;
-  write_file(sandbox.file("work/cachectl.toml"), "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
+  configure(sandbox, "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
   REQUIRE(run(sandbox.shell("for d in old new; do mkdir -p $d/sub; echo $d > $d/x; echo $d > "
                             "$d/sub/$d; done"))
               .status == 0);

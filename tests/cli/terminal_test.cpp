@@ -66,8 +66,7 @@ TEST_CASE("terminal: Ctrl-C ends a refresh of several keys, which shows how far 
                                      "trap 'echo int >> ../log; n=1' INT; echo ready >> ../log\n"
                                      "while [ -z \"$n\" ]; do sleep 0.05; done\n"
                                      "for n in 1 2 3 4 5 6; do sleep 0.05; done; exit 130\n");
-  write_file(sandbox.file("work/cachectl.toml"),
-             "[entries.\"k*\"]\nsource = [\"" + source + "\"]\n");
+  configure(sandbox, "[entries.\"k*\"]\nsource = [\"" + source + "\"]\n");
   Terminal terminal(sandbox,
                     "trap : INT; \"$cachectl\" refresh k1 k2 k3 --jobs 2; echo \"status $?.\"");
   REQUIRE(terminal.shows("0/3: k1, k2"));

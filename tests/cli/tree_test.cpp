@@ -46,10 +46,6 @@ std::vector<std::string> generations(const Sandbox& sandbox) {
   return names;
 }
 
-void configure(const Sandbox& sandbox, const std::string& text) {
-  std::ofstream(sandbox.file("work/cachectl.toml")) << text;
-}
-
 }  // namespace
 
 TEST_CASE("tree: set --dir stores a copy of a directory with all that makes it up") {
@@ -140,10 +136,11 @@ TEST_CASE("tree: ls and show tell the size, also when it was not modified") {
 
 TEST_CASE("refresh: bytes that were not modified live on as they are, with a new TTL") {
   const Sandbox sandbox;
-  std::ofstream(sandbox.file("work/cachectl.toml"))
-      << "[entries.k]\nttl = \"1h\"\nnot-modified = 77\nshell = true\n"
-         "source = 'test ! -e same || { echo noise; echo more noise >&2; exit 77; }; echo warned "
-         ">&2; seq 100000'\n";
+  configure(
+      sandbox,
+      "[entries.k]\nttl = \"1h\"\nnot-modified = 77\nshell = true\n"
+      "source = 'test ! -e same || { echo noise; echo more noise >&2; exit 77; }; echo warned "
+      ">&2; seq 100000'\n");
   const auto outcome = run(sandbox.shell(
       "touch same; $cachectl refresh k 2>/dev/null; echo $?; $cachectl show k; echo $?\n"
       "rm same; $cachectl refresh k; a=$($cachectl show k --json); touch same\n"

@@ -54,7 +54,7 @@ TEST_CASE("watching: a wait for a lock shows who holds it and what time is left,
 
 TEST_CASE("watching: a wait for a replica shows who has it") {
   const Sandbox sandbox;
-  write_file(sandbox.file("work/cachectl.toml"), "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
+  configure(sandbox, "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
   REQUIRE(run(sandbox.shell("mkdir in; echo 1 >in/x; $cachectl set k --dir in")).status == 0);
   Running holder(sandbox.shell(
       "exec $cachectl pool exec k -- sh -c 'echo held; until [ -e ../go ]; do sleep 0.05; done'"));
@@ -69,7 +69,7 @@ TEST_CASE("watching: a wait for a replica shows who has it") {
 
 TEST_CASE("watching: drain shows who has the replicas that it waits for") {
   const Sandbox sandbox;
-  write_file(sandbox.file("work/cachectl.toml"), "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
+  configure(sandbox, "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
   REQUIRE(run(sandbox.shell("mkdir in; echo 1 >in/x; $cachectl set k --dir in")).status == 0);
   const Screen screen(sandbox,
                       "$cachectl pool exec k -- sh -c 'until [ -e ../go ]; do sleep 0.05; done' & "
@@ -88,8 +88,7 @@ TEST_CASE("watching: a batch shows how far it is until one of its sources has so
                      "  until [ -e ../1 ]; do sleep 0.05; done; printf 'on' >&2\n"
                      "  until [ -e ../2 ]; do sleep 0.05; done; echo 'ce' >&2\n"
                      "else until [ -e ../2 ]; do sleep 0.05; done; sleep 1; fi; echo v\n");
-  write_file(sandbox.file("work/cachectl.toml"),
-             "[entries.\"k*\"]\nsource = [\"" + source + "\"]\n");
+  configure(sandbox, "[entries.\"k*\"]\nsource = [\"" + source + "\"]\n");
   const Screen screen(sandbox, "$cachectl refresh k1 k2; echo \"status $?.\"");
   CHECK(screen.has("0/2: k1, k2"));
   write_file(sandbox.file("1"), "");

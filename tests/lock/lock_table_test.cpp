@@ -24,7 +24,7 @@ using test::Link;
 using test::table_in;
 using test::TempDirectory;
 
-const Slot kKey = Slot::of(10);
+const Slot kName = Slot::of(10);
 const Slot kOtherKey = Slot::of(20);
 
 }  // namespace
@@ -32,11 +32,11 @@ const Slot kOtherKey = Slot::of(20);
 TEST_CASE("lock table: the slots of a name and of the whole cover and overlap as they should") {
   CHECK(Slot::whole().is_whole());
   CHECK_FALSE(Slot::of(0).is_whole());
-  CHECK(Slot::whole().covers(kKey));
-  CHECK_FALSE(kKey.covers(Slot::whole()));
-  CHECK(kKey.overlaps(Slot::whole()));
-  CHECK_FALSE(kKey.overlaps(kOtherKey));
-  CHECK(Slot::from_id(kKey.id()).covers(kKey));
+  CHECK(Slot::whole().covers(kName));
+  CHECK_FALSE(kName.covers(Slot::whole()));
+  CHECK(kName.overlaps(Slot::whole()));
+  CHECK_FALSE(kName.overlaps(kOtherKey));
+  CHECK(Slot::from_id(kName.id()).covers(kName));
 }
 
 TEST_CASE("lock table: the whole contains every name's byte at each depth, never the turnstile") {
@@ -59,11 +59,11 @@ TEST_CASE("lock table: the whole contains every name's byte at each depth, never
 TEST_CASE("lock table: names exclude themselves, and others where the backend has no ranges") {
   const TempDirectory directory;
   const auto opened = directory.open();
-  auto holder = holder_of(opened, kKey, Mode::exclusive);
+  auto holder = holder_of(opened, kName, Mode::exclusive);
   REQUIRE(holder.hear() == "held");
   const auto table = table_in(opened);
-  CHECK(attempt(table, kKey, Mode::exclusive) == "busy");
-  CHECK(attempt(table, kKey, Mode::shared) == "busy");
+  CHECK(attempt(table, kName, Mode::exclusive) == "busy");
+  CHECK(attempt(table, kName, Mode::shared) == "busy");
   CHECK(attempt(table, Slot::whole(), Mode::shared) == "busy");
   CHECK(attempt(table, kOtherKey, Mode::exclusive) == (backend.ranges ? "held" : "busy"));
 }
@@ -74,10 +74,10 @@ TEST_CASE("lock table: an exclusive holder of the whole excludes every name") {
   auto holder = holder_of(opened, Slot::whole(), Mode::exclusive);
   REQUIRE(holder.hear() == "held");
   const auto table = table_in(opened);
-  CHECK(attempt(table, kKey, Mode::shared) == "busy");
+  CHECK(attempt(table, kName, Mode::shared) == "busy");
   CHECK(attempt(table, Slot::whole(), Mode::shared) == "busy");
   holder.kill();
-  CHECK(attempt(table, kKey, Mode::exclusive) == "held");
+  CHECK(attempt(table, kName, Mode::exclusive) == "held");
 }
 
 TEST_CASE("lock table: shared holders of the whole coexist, also with shared names") {
@@ -88,8 +88,8 @@ TEST_CASE("lock table: shared holders of the whole coexist, also with shared nam
   auto second = holder_of(opened, Slot::whole(), Mode::shared);
   REQUIRE(second.hear() == "held");
   const auto table = table_in(opened);
-  CHECK(attempt(table, kKey, Mode::shared) == "held");
-  CHECK(attempt(table, kKey, Mode::exclusive) == "busy");
+  CHECK(attempt(table, kName, Mode::shared) == "held");
+  CHECK(attempt(table, kName, Mode::exclusive) == "busy");
   CHECK(attempt(table, Slot::whole(), Mode::exclusive) == "busy");
 }
 
@@ -98,29 +98,29 @@ TEST_CASE("lock table: releasing one lock of a process keeps its others") {
   const auto opened = directory.open();
   Forked holder([&](const Link& link) {
     const auto table = table_in(opened);
-    const auto kept = acquire(table, kKey, Mode::shared);
-    { const auto dropped = acquire(table, kKey, Mode::shared); }
-    link.say(attempt(table, kKey, Mode::exclusive));
-    link.say(table.owner(kKey) ? "noted" : "no note");
+    const auto kept = acquire(table, kName, Mode::shared);
+    { const auto dropped = acquire(table, kName, Mode::shared); }
+    link.say(attempt(table, kName, Mode::exclusive));
+    link.say(table.owner(kName) ? "noted" : "no note");
     return link.hear() == "go" ? 0 : 1;
   });
   CHECK(holder.hear() == "busy");
   CHECK(holder.hear() == "noted");
-  CHECK(attempt(table_in(opened), kKey, Mode::exclusive) == "busy");
+  CHECK(attempt(table_in(opened), kName, Mode::exclusive) == "busy");
 }
 
 TEST_CASE("lock table: release by hand, by scope and by assignment let others in") {
   const TempDirectory directory;
   const auto opened = directory.open();
   const auto table = table_in(opened);
-  auto held = acquire(table, kKey, Mode::exclusive);
-  CHECK(attempt(table, kKey, Mode::exclusive) == "busy");
+  auto held = acquire(table, kName, Mode::exclusive);
+  CHECK(attempt(table, kName, Mode::exclusive) == "busy");
   held.release();
   held.release();  // again is harmless
-  { const auto scoped = acquire(table, kKey, Mode::exclusive); }
-  auto first = acquire(table, kKey, Mode::shared);
+  { const auto scoped = acquire(table, kName, Mode::exclusive); }
+  auto first = acquire(table, kName, Mode::shared);
   first = acquire(table, kOtherKey, Mode::shared);
-  CHECK(attempt(table, kKey, Mode::exclusive) == (backend.ranges ? "held" : "busy"));
+  CHECK(attempt(table, kName, Mode::exclusive) == (backend.ranges ? "held" : "busy"));
   CHECK(attempt(table, kOtherKey, Mode::exclusive) == "busy");
   first.release();
   CHECK(attempt(table, kOtherKey, Mode::exclusive) == "held");
@@ -129,7 +129,7 @@ TEST_CASE("lock table: release by hand, by scope and by assignment let others in
 TEST_CASE("lock table: a release reaches a forked child that shares the lock") {
   const TempDirectory directory;
   const auto opened = directory.open();
-  for (const auto slot : {kKey, Slot::whole()}) {
+  for (const auto slot : {kName, Slot::whole()}) {
     auto held = acquire(table_in(opened), slot, Mode::exclusive);
     Forked child([](const Link& link) { return link.hear() == "go" ? 0 : 1; });
     { const auto dropped = std::move(held); }
@@ -142,7 +142,7 @@ TEST_CASE("lock table: a release reaches a forked child that shares the lock") {
 TEST_CASE("lock table: a waiter that is granted a replaced file locks the new one") {
   const TempDirectory directory;
   const auto opened = directory.open();
-  const auto slot = GENERATE(kKey, Slot::whole());
+  const auto slot = GENERATE(kName, Slot::whole());
   auto holder = holder_of(opened, slot, Mode::exclusive);
   REQUIRE(holder.hear() == "held");
   auto waiter = holder_of(opened, slot, Mode::exclusive);
@@ -159,7 +159,7 @@ TEST_CASE("lock table: a waiter that is granted a replaced file locks the new on
 TEST_CASE("lock table: a holder whose lock file was deleted or replaced has lost its lease") {
   const TempDirectory directory;
   const auto opened = directory.open();
-  const auto held = acquire(table_in(opened), kKey, Mode::exclusive);
+  const auto held = acquire(table_in(opened), kName, Mode::exclusive);
   CHECK(held.still_valid());
   std::filesystem::remove(directory.file("cache.lock"));
   REQUIRE_FALSE(held.still_valid());
@@ -180,7 +180,7 @@ TEST_CASE("lock table: holders that delete the lock file before they release los
     processes.emplace_back([&](const Link&) {
       const auto table = table_in(opened);
       for (int round = 0; round < kRounds; ++round) {
-        const auto held = acquire(table, kKey, Mode::exclusive);
+        const auto held = acquire(table, kName, Mode::exclusive);
         counter.increment();
         ::unlink(directory.file("cache.lock").c_str());
       }
@@ -197,12 +197,12 @@ TEST_CASE("lock table: the lock file is created once, with its mode whatever the
   Forked creator([&](const Link&) {
     ::umask(0777);
     const LockTable table(opened, "cache.lock", 0660);
-    return attempt(table, kKey, Mode::exclusive) == "held" ? 0 : 1;
+    return attempt(table, kName, Mode::exclusive) == "held" ? 0 : 1;
   });
   CHECK(creator.wait() == 0);
   const auto before = opened.status("cache.lock").value().value();
   CHECK((before.st_mode & 07777U) == 0660);
-  CHECK(attempt(LockTable(opened, "cache.lock", 0600), kKey, Mode::exclusive) == "held");
+  CHECK(attempt(LockTable(opened, "cache.lock", 0600), kName, Mode::exclusive) == "held");
   const auto after = opened.status("cache.lock").value().value();
   CHECK(after.st_ino == before.st_ino);
   CHECK((after.st_mode & 07777U) == 0660);
@@ -212,7 +212,7 @@ TEST_CASE("lock table: a symbolic link in place of the lock file is refused") {
   const TempDirectory directory;
   std::filesystem::create_symlink(directory.file("elsewhere"), directory.file("cache.lock"));
   const auto opened = directory.open();
-  CHECK_THAT(attempt(table_in(opened), kKey, Mode::exclusive), Catch::Contains("symbolic link"));
+  CHECK_THAT(attempt(table_in(opened), kName, Mode::exclusive), Catch::Contains("symbolic link"));
   CHECK_FALSE(std::filesystem::exists(directory.file("elsewhere")));
 }
 
