@@ -50,6 +50,8 @@ void close_on_exec_all_of(int file) {
   ::closedir(all);
 }
 
+}  // namespace
+
 /// The lock of this process on one file.
 ///
 ///   free --take--> changing --got--> shared by n threads | exclusive --release--> free
@@ -147,6 +149,8 @@ class ProcessLock {
   bool changing_ = false;
   std::vector<Fd> retired_;
 };
+
+namespace {
 
 /// The one ProcessLock of each file in this process; made on first use, gone with its
 /// last user.
