@@ -51,6 +51,7 @@ std::unique_ptr<Command> make_set();
 std::unique_ptr<Command> make_show();
 std::unique_ptr<Command> make_status();
 std::unique_ptr<Command> make_stats();
+std::unique_ptr<Command> make_top();
 std::unique_ptr<Command> make_verify();
 std::unique_ptr<Command> make_version();
 std::unique_ptr<Command> make_warm();

@@ -26,6 +26,7 @@ constexpr auto kCommands = std::to_array<CommandEntry>({
     {"stats", "Show hits, failures and waits, counted by all processes", make_stats},
     {"daemon", "Keep the values of warm entries fresh", make_daemon},
     {"status", "Show what is cached, who holds which lock, and who waits", make_status},
+    {"top", "Show the same and the counters, live", make_top},
     {"doctor", "Check that directory, file system and configuration are fit for a cache",
      make_doctor},
     {"config", "Show, check or make the configuration", make_config},

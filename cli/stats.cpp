@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cli/command.hpp"
+#include "cli/counted.hpp"
 #include "cli/events_page.hpp"
 #include "cli/json.hpp"
 #include "cli/paint.hpp"
@@ -24,50 +25,9 @@ using telemetry::Row;
 using telemetry::Timing;
 using telemetry::Unit;
 
-constexpr std::string_view kOthers = "(all others)";
 constexpr std::array kQuantiles{0.5, 0.95, 0.99};
 
 double in_seconds(nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
-
-nanoseconds as_duration(std::uint64_t count) {
-  return nanoseconds(static_cast<std::int64_t>(count));
-}
-
-/// Three digits: "286us", "21.4ms", "1.23s"; from a minute on "2m5s".
-std::string short_form(nanoseconds duration) {
-  struct Step {
-    double length;
-    std::string_view unit;
-  };
-  constexpr std::array kSteps{Step{1e3, "us"}, Step{1e6, "ms"}, Step{1e9, "s"}};
-  const auto length = static_cast<double>(duration.count());
-  if (length == 0) return "0s";
-  if (length >= 60e9) {
-    return config::format_duration(std::chrono::floor<std::chrono::seconds>(duration));
-  }
-  const auto* step = &kSteps.front();
-  for (const auto& each : kSteps) {
-    if (length >= each.length) step = &each;
-  }
-  const double value = length / step->length;
-  return fmt::format("{:.{}f}{}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0, step->unit);
-}
-
-std::string percent(const Row& row) {
-  const auto ratio = telemetry::hit_ratio(row);
-  // Rounded down: what is not all is not called 100 %.
-  return ratio ? fmt::format("{:.1f} %", static_cast<double>(static_cast<int>(*ratio * 1000)) / 10)
-               : "-";
-}
-
-/// Escaped, and cut to `width` columns or less.
-std::string fitting(std::string_view name, std::size_t width) {
-  auto text = name.empty() ? std::string(kOthers) : escaped(name);
-  if (text.size() <= width) return text;
-  std::size_t cut = width - 3;
-  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0U) == 0x80) --cut;
-  return text.substr(0, cut) + "...";
-}
 
 class TextOutput {
  public:
@@ -110,11 +70,11 @@ class TextOutput {
   void line(const Row& row, std::string_view name) {
     const auto failures = telemetry::sum_of(row, "failures");
     const auto failed = fmt::format("{:>7}", failures);
-    text_ += fmt::format("{:<27} {:>9} {:>7} {:>7} {} {:>8} {:>8}\n", fitting(name, 27),
-                         telemetry::requests(row), percent(row), row.of(Counter::shared),
+    text_ += fmt::format("{:<27} {:>9} {:>7} {:>7} {} {:>8} {:>8}\n", name_of_row(name, 27),
+                         telemetry::requests(row), hits_in_percent(row), row.of(Counter::shared),
                          failures > 0 ? paint_.red(failed) : failed,
-                         short_form(as_duration(row.of(Counter::saved))),
-                         short_form(row.of(Timing::lock_wait).quantile(0.95)));
+                         three_digits(as_duration(row.of(Counter::saved))),
+                         three_digits(row.of(Timing::lock_wait).quantile(0.95)));
   }
 
   void details(const Row& row) {
@@ -126,7 +86,7 @@ class TextOutput {
       const auto& counted = row.of(info.timing);
       text_ += fmt::format("{:<27} {:>9}", info.name, counted.count());
       for (const double part : kQuantiles) {
-        text_ += fmt::format(" {:>9}", short_form(counted.quantile(part)));
+        text_ += fmt::format(" {:>9}", three_digits(counted.quantile(part)));
       }
       text_ += '\n';
     }
@@ -135,7 +95,7 @@ class TextOutput {
       const auto count = row.of(info.counter);
       if (count == 0) continue;
       const auto value = info.unit == Unit::bytes     ? config::format_size(count)
-                         : info.unit == Unit::seconds ? short_form(as_duration(count))
+                         : info.unit == Unit::seconds ? three_digits(as_duration(count))
                                                       : std::to_string(count);
       auto name = std::string(info.family);
       if (!info.value.empty()) name += fmt::format(" ({})", info.value);

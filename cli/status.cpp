@@ -1,12 +1,11 @@
 // cachectl status [--json]
-#include "src/status/status.hpp"
-
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "cli/columns.hpp"
 #include "cli/command.hpp"
 #include "cli/json.hpp"
+#include "cli/lock_rows.hpp"
 #include "cli/paint.hpp"
 #include "src/config/size.hpp"
 
@@ -24,25 +23,6 @@ constexpr std::array<Condition, 5> kConditions{Condition::free, Condition::lease
                                                Condition::broken, Condition::empty};
 
 WallTime wall(std::chrono::sys_seconds time) { return WallTime(time); }
-
-/// "key user:123", "the cache".
-std::string held_by(const Lock& lock) {
-  const std::string inner = lock.depth > 0 ? " (inside another lock)" : "";
-  switch (lock.kind) {
-    case Lock::Kind::cache:
-      return "the cache" + inner;
-    case Lock::Kind::turn:
-      return "turn (wants the cache)";
-    case Lock::Kind::key:
-      break;
-  }
-  return (lock.key.empty() ? "a key without a value" : "key " + escaped(lock.key)) + inner;
-}
-
-std::string who(const Process& process) {
-  if (process.pid == 0) return "unknown";
-  return fmt::format("{} {}", process.pid, escaped(process.command));
-}
 
 class StatusCommand final : public Command {
  public:
@@ -123,21 +103,9 @@ class StatusCommand final : public Command {
 
   void add_locks(const Status& status, std::string& text) const {
     if (status.locks.empty()) return;
-    text += "\n" +
-            paint_.bold(fmt::format("{:<26} {:<9} {:>8}  {}", "LOCK", "MODE", "SINCE", "BY")) +
-            "\n";
-    for (std::size_t row = 0; row < std::min(status.locks.size(), kMostRows); ++row) {
-      const auto& lock = status.locks[row];
-      const auto since = lock.since ? short_form(status.now - wall(*lock.since)) : std::string("?");
-      text += line(fmt::format("{:<26} {:<9} {:>8}  {}", cut(held_by(lock), 26), mode_of(lock.mode),
-                               since, who(lock.owner)));
-      for (const auto& waiter : lock.waiters) {
-        text += line(fmt::format("{:<26} {:<9} {:>8}  {}", "", "waits", "", who(waiter)));
-      }
-      if (lock.waiting > lock.waiters.size()) {
-        text += line(fmt::format("{:<26} {:<9} {:>8}  {} processes that are not known", "", "waits",
-                                 "", lock.waiting - lock.waiters.size()));
-      }
+    text += "\n" + paint_.bold(std::string(kLockHeading)) + "\n";
+    for (std::size_t each = 0; each < std::min(status.locks.size(), kMostRows); ++each) {
+      for (const auto& row : lock_rows(status.locks[each], status.now, width_)) text += row + "\n";
     }
     text += rest_of(status.locks.size(), "--json");
   }
@@ -181,10 +149,6 @@ class StatusCommand final : public Command {
   static std::string rest_of(std::size_t rows, std::string_view where) {
     if (rows <= kMostRows) return {};
     return fmt::format("... and {} more: {}\n", rows - kMostRows, where);
-  }
-
-  static std::string_view mode_of(lock::Mode mode) {
-    return mode == lock::Mode::exclusive ? "exclusive" : "shared";
   }
 
   // JSON.
