@@ -71,7 +71,7 @@ TEST_CASE("acquire: a hundred who wait are all served, one after the other") {
   write_file(sandbox.file("count"), "0\n");
   const auto outcome =
       run(sandbox.shell("for i in $(seq 100); do (\n"
-                        "  id=$(\"$cachectl\" acquire k --owner $$ --timeout 100s) || exit 1\n"
+                        "  id=$(\"$cachectl\" acquire k --quiet --owner $$ --timeout 100s) || exit 1\n"
                         "  read -r n <../count; echo $((n + 1)) >../count\n"
                         "  \"$cachectl\" release \"$id\" || exit 1\n"
                         ") & done; wait"));
