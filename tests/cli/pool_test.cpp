@@ -24,6 +24,21 @@ void fill(const Sandbox& sandbox, unsigned most, const std::string& more = "") {
               .status == 0);
 }
 
+/// How many locks are held in the one pool: of replicas that are lent, and of places in its queue.
+std::size_t locks_of_pool(const Sandbox& sandbox) {
+  struct stat status {};
+  for (const auto& pool : fs::directory_iterator(sandbox.root() + "/pools")) {
+    REQUIRE(::stat((pool.path() / "pool.lock").c_str(), &status) == 0);
+  }
+  const auto inode = ":" + std::to_string(status.st_ino) + " ";
+  std::size_t count = 0;
+  for (const auto& line : lines_of(content_of("/proc/locks"))) {
+    const bool is_held = line.find("->") == std::string::npos;
+    if (is_held && line.find(inode) != std::string::npos) ++count;
+  }
+  return count;
+}
+
 }  // namespace
 
 TEST_CASE("pool: exec gives a command a copy of its own, by overlay and by copying") {
@@ -92,21 +107,27 @@ TEST_CASE("pool: the value itself is made only when it has expired and somebody 
 TEST_CASE("pool: whoever finds none waits in order, and names the holders when he gives up") {
   const Sandbox sandbox;
   fill(sandbox, 1);
-  const auto outcome =
-      sh(sandbox,
-         "mkfifo go; $cachectl pool exec k -- sh -c 'read line < go; echo first >> ../order' &\n"
-         "until $cachectl pool list k | grep -q leased; do sleep 0.01; done\n"
-         "$cachectl pool exec k --timeout 100ms -- true 2>err; echo $?; cat err\n"
-         "for i in 2 3 4 5; do\n"
-         "  $cachectl pool exec k -- sh -c \"echo $i >> ../order; sleep 0.05\" & sleep 0.1\n"
-         "done; echo > go; wait; cat ../order");
-  const auto lines = lines_of(outcome.output);
-  REQUIRE(lines.size() == 7);
-  CHECK(lines.at(0) == "124");
-  CHECK(lines.at(1).find("sh -c") != std::string::npos);
-  CHECK(lines.at(1).find("pool.max") != std::string::npos);
-  CHECK(std::vector<std::string>(lines.begin() + 2, lines.end()) ==
-        std::vector<std::string>{"first", "2", "3", "4", "5"});
+  REQUIRE(sh(sandbox, "mkfifo go").status == 0);
+  const auto exec = [&](const std::string& script) {
+    return Running(sandbox.shell("exec $cachectl pool exec k -- sh -c '" + script + "'"));
+  };
+  std::vector<Running> all;
+  all.push_back(exec("read line < go; echo 1 >> ../order"));
+  REQUIRE(wait_until([&] {
+    return sandbox.run({"pool", "list", "k"}).output.find("leased") != std::string::npos;
+  }));
+  const auto late = sandbox.run({"pool", "exec", "k", "--timeout", "100ms", "--", "true"});
+  CHECK(late.status == 124);
+  CHECK(late.errors.find("sh -c") != std::string::npos);
+  CHECK(late.errors.find("pool.max") != std::string::npos);
+  const auto lent = locks_of_pool(sandbox);
+  for (std::size_t each = 2; each <= 5; ++each) {
+    all.push_back(exec("echo " + std::to_string(each) + " >> ../order; sleep 0.05"));
+    REQUIRE(wait_until([&] { return locks_of_pool(sandbox) == lent + each - 1; }));
+  }
+  REQUIRE(sh(sandbox, "echo > go").status == 0);
+  for (auto& each : all) CHECK(each.wait().status == 0);
+  CHECK(content_of(sandbox.file("order")) == "1\n2\n3\n4\n5\n");
 }
 
 TEST_CASE("pool: when only the wrapper is killed, the replica stays its command's") {

@@ -16,16 +16,6 @@ namespace {
 
 const std::size_t kAskers = is_sanitized() ? 40 : 250;
 
-/// Blocked in fcntl: it has looked, found nothing, and waits for the lock of the key.
-bool waits_for_lock(pid_t pid) {
-  try {
-    return content_of("/proc/" + std::to_string(pid) + "/syscall")
-        .starts_with(std::to_string(SYS_fcntl) + " ");
-  } catch (const std::runtime_error&) {
-    return false;
-  }
-}
-
 /// How each source begins: it complains of others that live, and says who it is and whose
 /// child, in a log. One that was killed has no command line any more.
 constexpr auto kBeginning = R"sh(
@@ -85,6 +75,8 @@ class Crowd {
   [[nodiscard]] Program ask() const {
     auto program = sandbox_.cachectl({"run", "--ttl", "1h", "--key", "k", "--", source_});
     program.environment.push_back("log=" + log());
+    // Who waits for more than five seconds says so.
+    program.environment.emplace_back("CACHECTL_LOG_LEVEL=warning");
     program.environment.push_back("gate=" + sandbox_.file("gate"));
     return program;
   }

@@ -215,6 +215,15 @@ std::vector<std::string> lines_of(std::string_view text) {
   return lines;
 }
 
+bool waits_for_lock(pid_t pid) {
+  try {
+    return content_of("/proc/" + std::to_string(pid) + "/syscall")
+        .starts_with(std::to_string(SYS_fcntl) + " ");
+  } catch (const std::runtime_error&) {
+    return false;
+  }
+}
+
 bool is_one_message(std::string_view text) {
   return text.starts_with("cachectl: ") && text.find('\n') == text.size() - 1;
 }

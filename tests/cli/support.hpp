@@ -106,6 +106,9 @@ void configure(const Sandbox& sandbox, std::string_view text);
 
 [[nodiscard]] std::vector<std::string> lines_of(std::string_view text);
 
+/// Whether a process sleeps in fcntl(2): it has looked, found nothing, and waits for a lock.
+[[nodiscard]] bool waits_for_lock(pid_t pid);
+
 /// Whether `text` is one line that begins with "cachectl: ".
 [[nodiscard]] bool is_one_message(std::string_view text);
 
