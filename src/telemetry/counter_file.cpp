@@ -8,17 +8,13 @@
 #include <algorithm>
 #include <atomic>
 #include <boost/interprocess/exceptions.hpp>
+#include <boost/interprocess/mapped_region.hpp>
 #include <cstring>
 
 #include "lock/retry.hpp"
 #include "lock/staged_file.hpp"
 #include "src/key.hpp"
-
-// Since Linux 5.14; the headers may be older.
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
+#include "src/telemetry/mapping_guard.hpp"
 
 namespace cachectl::telemetry {
 
@@ -31,9 +27,12 @@ static_assert(Atomic::is_always_lock_free);
 constexpr std::size_t kWord = sizeof(std::uint64_t);
 constexpr std::uint64_t kMagic = 0x6c74636568636163U;  // "cachectl" in the order of the bytes
 
-// Words of page 0.
+// Words of the head.
+constexpr std::size_t kMade = 4;
+constexpr std::size_t kTouched = 5;  // always 0
 constexpr std::size_t kHashes = 64;
 constexpr std::size_t kHeadWords = kHashes + CounterFile::kRows;
+static_assert(kHeadWords * kWord == CounterFile::kHeadSize);
 
 // Words of a row.
 constexpr std::size_t kNameLength = 0;
@@ -44,7 +43,7 @@ constexpr std::size_t kTimingWords = 1 + kBuckets;
 static_assert((kFirstTiming + kTimings.size() * kTimingWords) * kWord <= CounterFile::kRowSize);
 
 constexpr std::size_t start_of(std::size_t row) {
-  return (CounterFile::kPage + row * CounterFile::kRowSize) / kWord;
+  return (CounterFile::kHeadSize + row * CounterFile::kRowSize) / kWord;
 }
 
 /// Where store::Root stages its files, too.
@@ -95,42 +94,53 @@ Result<void> create(const lock::Directory& root, mode_t mode) {
 
 }  // namespace
 
-struct CounterFile::Head {
-  std::array<std::uint64_t, kHeadWords> words{};
+struct CounterFile::Mapped {
+  Mapped(int descriptor, boost::interprocess::mode_t mode, const void* near)
+      : region(Mappable(descriptor), mode, 0, kSize, near), guard(region.get_address(), kSize) {}
+
+  mapped_region region;
+  MappingGuard guard;
+  struct stat status {};
 };
 
-CounterFile::CounterFile(const struct stat& status, const Head& head,
-                         std::unique_ptr<mapped_region> region)
-    : device_(status.st_dev),
-      inode_(status.st_ino),
-      since_(std::chrono::nanoseconds(static_cast<std::int64_t>(head.words[4]))),
-      region_(std::move(region)) {
-  std::copy_n(head.words.begin() + kHashes, kRows, hashes_.begin());
+/// Null: it cannot be mapped.
+std::shared_ptr<CounterFile::Mapped> CounterFile::map(int descriptor, Access access) {
+  namespace ipc = boost::interprocess;
+  // Above the heap, with room for it to grow: most of the tables of pages that an address needs
+  // are there already, and a short process is spared to make and to free them.
+  constexpr std::uintptr_t kRoom = std::uintptr_t{64} << 20U;
+  const auto above_heap = (reinterpret_cast<std::uintptr_t>(::sbrk(0)) + kRoom) / kPage * kPage;
+  for (const auto near : {above_heap, std::uintptr_t{0}}) {
+    try {
+      auto mapped = std::make_shared<Mapped>(
+          descriptor, access == Access::add ? ipc::read_write : ipc::read_only,
+          reinterpret_cast<const void*>(near));
+      return mapped->guard.is_set() ? mapped : nullptr;
+    } catch (const ipc::interprocess_exception&) {
+      // Taken, or it cannot be mapped anywhere.
+    }
+  }
+  return nullptr;
 }
 
-CounterFile::Verdict CounterFile::judge(int descriptor, struct stat& status, Head& head) {
-  if (lock::retry([&] { return ::fstat(descriptor, &status); }) != 0 || !S_ISREG(status.st_mode)) {
+CounterFile::Verdict CounterFile::judge(int descriptor, Mapped* mapped) {
+  if (mapped == nullptr) return Verdict::bad;
+  auto& status = mapped->status;
+  if (lock::retry([&] { return ::fstat(descriptor, &status); }) != 0 || !S_ISREG(status.st_mode) ||
+      status.st_size < off_t{kHeadSize}) {
     return Verdict::bad;
   }
-  const auto got = lock::read_full_at(descriptor, std::as_writable_bytes(std::span(head.words)), 0,
-                                      CounterFile::kName);
-  if (!got || *got != sizeof head.words || head.words[0] != kMagic) return Verdict::bad;
-  if (head.words[1] > kVersion) return Verdict::later;
-  const bool ours = head.words[1] == kVersion && head.words[2] == table_signature() &&
-                    head.words[3] == kSize && status.st_size == off_t{kSize};
-  return ours ? Verdict::good : Verdict::bad;
-}
-
-std::optional<CounterFile> CounterFile::map(int descriptor, const struct stat& status,
-                                            const Head& head, Access access) {
-  try {
-    const auto mode =
-        access == Access::add ? boost::interprocess::read_write : boost::interprocess::read_only;
-    return CounterFile(status, head,
-                       std::make_unique<mapped_region>(Mappable(descriptor), mode, 0, kSize));
-  } catch (const boost::interprocess::interprocess_exception&) {
-    return std::nullopt;
+  auto* const words = static_cast<std::uint64_t*>(mapped->region.get_address());
+  // A page that is written first is faulted in once, and not once more for writing.
+  if (mapped->region.get_mode() == boost::interprocess::read_write) {
+    Atomic(words[kTouched]).fetch_or(0, std::memory_order_relaxed);
   }
+  const auto word = [&](std::size_t at) { return Atomic(words[at]).load(); };
+  if (word(0) != kMagic || mapped->guard.is_tripped()) return Verdict::bad;
+  if (word(1) > kVersion) return Verdict::later;
+  const bool ours = word(1) == kVersion && word(2) == table_signature() && word(3) == kSize &&
+                    status.st_size == off_t{kSize};
+  return ours ? Verdict::good : Verdict::bad;
 }
 
 std::optional<CounterFile> CounterFile::open(const lock::Directory& root, mode_t file_mode) {
@@ -153,13 +163,14 @@ std::optional<CounterFile> CounterFile::open(const lock::Directory& root, mode_t
       }
       continue;
     }
-    struct stat status {};
-    Head head;
-    const auto verdict = judge(file->get(), status, head);
-    if (verdict == Verdict::good) return map(file->get(), status, head, Access::add);
+    auto mapped = map(file->get(), Access::add);
+    const auto verdict = judge(file->get(), mapped.get());
+    if (verdict == Verdict::good) return CounterFile(std::move(mapped));
     if (verdict == Verdict::later) return std::nullopt;
     // Replaced by one only: who comes second would put an empty one in the place of one that
     // has counts already. The lock is on what is to go, so that no reader needs it.
+    struct stat status {};
+    if (::fstat(file->get(), &status) != 0) return std::nullopt;
     lock::FileLock lock(std::move(*file), root.path_of(CounterFile::kName));
     const auto locked = lock.lock({0, 0}, lock::Mode::exclusive, lock::Deadline::immediately());
     if (!locked || !*locked) return std::nullopt;
@@ -173,10 +184,9 @@ std::optional<CounterFile> CounterFile::open(const lock::Directory& root, mode_t
 std::optional<CounterFile> CounterFile::look(const lock::Directory& root) {
   const auto file = root.open_file(CounterFile::kName, O_RDONLY | O_NONBLOCK);
   if (!file) return std::nullopt;
-  struct stat status {};
-  Head head;
-  if (judge(file->get(), status, head) != Verdict::good) return std::nullopt;
-  return map(file->get(), status, head, Access::look);
+  auto mapped = map(file->get(), Access::look);
+  if (judge(file->get(), mapped.get()) != Verdict::good) return std::nullopt;
+  return CounterFile(std::move(mapped));
 }
 
 Result<void> CounterFile::replace(const lock::Directory& root, mode_t file_mode) {
@@ -187,42 +197,36 @@ Result<void> CounterFile::replace(const lock::Directory& root, mode_t file_mode)
 
 bool CounterFile::is_current(const lock::Directory& root) const {
   const auto named = root.status(CounterFile::kName);
-  return named && *named && (*named)->st_ino == inode_ && (*named)->st_dev == device_ &&
+  return named && *named && lock::same_file(**named, mapped_->status) &&
          (*named)->st_size == off_t{kSize};
 }
 
 std::uint64_t* CounterFile::word(std::size_t index) const {
-  return static_cast<std::uint64_t*>(region_->get_address()) + index;
+  return static_cast<std::uint64_t*>(mapped_->region.get_address()) + index;
 }
 
-/// A word whose page can be touched; null: it cannot.
-std::uint64_t* CounterFile::writable(std::size_t index) {
-  const auto page = index * kWord / kPage;
-  auto* const found = word(index);
-  if (faulted_in_[page]) return found;
-  auto* const start = word(page * kPage / kWord);
-  // An older kernel does not know how to: then the touch will.
-  if (::madvise(start, kPage, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) return nullptr;
-  faulted_in_.set(page);
-  return found;
+std::uint64_t CounterFile::load(std::size_t index) const {
+  return Atomic(*word(index)).load(std::memory_order_acquire);
+}
+
+WallTime CounterFile::since() const {
+  return WallTime(std::chrono::nanoseconds(static_cast<std::int64_t>(load(kMade))));
 }
 
 /// Whether a row has this name. Who finds none writes it: all write the same.
 bool CounterFile::is_named(std::size_t row, std::string_view name) {
   const auto start = start_of(row);
   const auto kept = name.substr(0, Row::kNameKept);
-  auto* const length = writable(start + kNameLength);
-  if (length == nullptr) return false;
   std::array<std::uint64_t, Row::kNameKept / kWord> words{};
   std::memcpy(words.data(), kept.data(), kept.size());
-  const auto known = Atomic(*length).load(std::memory_order_acquire);
+  const auto known = load(start + kNameLength);
   if (known != 0 && known != kept.size()) return false;
   for (std::size_t at = 0; at < words.size(); ++at) {
     const Atomic stored(*word(start + kNameText + at));
     if (known == 0) stored.store(words[at], std::memory_order_relaxed);
     if (known != 0 && stored.load(std::memory_order_relaxed) != words[at]) return false;
   }
-  if (known == 0) Atomic(*length).store(kept.size(), std::memory_order_release);
+  if (known == 0) Atomic(*word(start + kNameLength)).store(kept.size(), std::memory_order_release);
   return true;
 }
 
@@ -232,66 +236,57 @@ std::size_t CounterFile::row_of(std::string_view name) {
   constexpr std::size_t kNamed = kRows - 1;
   for (std::size_t step = 0; step < kNamed; ++step) {
     const auto row = 1 + (hash + step) % kNamed;
-    if (hashes_[row] == 0) {
-      auto* const place = writable(kHashes + row);
-      if (place == nullptr) return 0;
-      // Where it fails, it says who was there before us.
-      if (Atomic(*place).compare_exchange_strong(hashes_[row], hash)) hashes_[row] = hash;
+    auto found = load(kHashes + row);
+    // Where it fails, it says who was there before us.
+    if (found == 0 && Atomic(*word(kHashes + row)).compare_exchange_strong(found, hash)) {
+      found = hash;
     }
-    if (hashes_[row] == hash) return is_named(row, name) ? row : 0;
+    if (found == hash) return is_named(row, name) ? row : 0;
   }
   return 0;
 }
 
 bool CounterFile::add(std::size_t row, Counter counter, std::uint64_t number) {
-  auto* const place = writable(start_of(row) + kFirstCounter + index_of(counter));
-  if (place == nullptr) return false;
-  Atomic(*place).fetch_add(number, std::memory_order_relaxed);
-  return true;
+  Atomic(*word(start_of(row) + kFirstCounter + index_of(counter)))
+      .fetch_add(number, std::memory_order_relaxed);
+  return !mapped_->guard.is_tripped();
 }
 
 bool CounterFile::add(std::size_t row, Timing timing, std::chrono::nanoseconds duration) {
   const auto first = start_of(row) + kFirstTiming + index_of(timing) * kTimingWords;
-  auto* const sum = writable(first);
-  auto* const bucket = writable(first + 1 + bucket_of(duration));
-  if (sum == nullptr || bucket == nullptr) return false;
   const auto length = std::max<std::int64_t>(duration.count(), 0);
-  Atomic(*sum).fetch_add(static_cast<std::uint64_t>(length), std::memory_order_relaxed);
-  Atomic(*bucket).fetch_add(1, std::memory_order_relaxed);
-  return true;
+  Atomic(*word(first)).fetch_add(static_cast<std::uint64_t>(length), std::memory_order_relaxed);
+  Atomic(*word(first + 1 + bucket_of(duration))).fetch_add(1, std::memory_order_relaxed);
+  return !mapped_->guard.is_tripped();
+}
+
+Row CounterFile::read_row(std::size_t number) const {
+  const auto start = start_of(number);
+  Row row;
+  std::array<std::uint64_t, Row::kNameKept / kWord> name{};
+  row.name.resize(std::min<std::uint64_t>(load(start + kNameLength), Row::kNameKept));
+  for (std::size_t at = 0; at < name.size(); ++at) name[at] = load(start + kNameText + at);
+  std::memcpy(row.name.data(), name.data(), row.name.size());
+  for (std::size_t at = 0; at < kCounters.size(); ++at) {
+    row.counters[at] = load(start + kFirstCounter + at);
+  }
+  for (std::size_t at = 0; at < kTimings.size(); ++at) {
+    const auto first = start + kFirstTiming + at * kTimingWords;
+    row.timings[at].sum = load(first);
+    for (std::size_t each = 0; each < kBuckets; ++each) {
+      row.timings[at].buckets[each] = load(first + 1 + each);
+    }
+  }
+  return row;
 }
 
 std::vector<Row> CounterFile::rows() const {
   std::vector<Row> found;
-  const auto read = [this](std::size_t index) {
-    return Atomic(*word(index)).load(std::memory_order_relaxed);
-  };
-  const auto can_read = [this](std::size_t index, std::size_t size) {
-    return ::madvise(word(index), size, MADV_POPULATE_READ) == 0 || errno == EINVAL;
-  };
-  if (!can_read(0, kPage)) return found;
   for (std::size_t number = 0; number < kRows; ++number) {
-    if (number > 0 && read(kHashes + number) == 0) continue;
-    const auto start = start_of(number);
-    if (!can_read(start, kRowSize)) break;
-    const auto length = Atomic(*word(start + kNameLength)).load(std::memory_order_acquire);
-    if (number > 0 && length == 0) continue;  // claimed by one who has died since
-    Row row;
-    std::array<std::uint64_t, Row::kNameKept / kWord> name{};
-    for (std::size_t at = 0; at < name.size(); ++at) name[at] = read(start + kNameText + at);
-    row.name.resize(std::min<std::uint64_t>(length, Row::kNameKept));
-    std::memcpy(row.name.data(), name.data(), row.name.size());
-    for (std::size_t at = 0; at < kCounters.size(); ++at) {
-      row.counters[at] = read(start + kFirstCounter + at);
-    }
-    for (std::size_t at = 0; at < kTimings.size(); ++at) {
-      const auto first = start + kFirstTiming + at * kTimingWords;
-      row.timings[at].sum = read(first);
-      for (std::size_t each = 0; each < kBuckets; ++each) {
-        row.timings[at].buckets[each] = read(first + 1 + each);
-      }
-    }
-    found.push_back(std::move(row));
+    if (number > 0 && load(kHashes + number) == 0) continue;
+    auto row = read_row(number);
+    if (mapped_->guard.is_tripped()) return {};
+    if (number == 0 || !row.name.empty()) found.push_back(std::move(row));  // else its maker died
   }
   return found;
 }
