@@ -36,6 +36,11 @@ class Config final : public Command {
   }
 
   Result<int> execute(Session& session) override {
+    const bool takes_file = action_ == "check" || action_ == "init";
+    if (!file_.empty() && !takes_file) {
+      return fail(Errc::usage, "unexpected argument '" + escaped(file_) + "'",
+                  "FILE is for check and init");
+    }
     if (action_ == "show") return show(session);
     if (action_ == "check") return check(session);
     if (action_ == "path") return path(session);
@@ -57,9 +62,9 @@ class Config final : public Command {
       if (json_) {
         object[key] = {{"value", value}, {"origin", origin.describe()}};
       } else if (origin_) {
-        text += fmt::format("{:<16} {:<24} {}\n", key, value, origin.describe());
+        text += fmt::format("{:<18} {:<24} {}\n", key, value, origin.describe());
       } else {
-        text += fmt::format("{:<16} {}\n", key, value);
+        text += fmt::format("{:<18} {}\n", key, value);
       }
     }
     for (const auto& [name, ttl] : settings->strategies) {
@@ -68,7 +73,7 @@ class Config final : public Command {
       if (json_) {
         object[key] = {{"value", value}};
       } else {
-        text += fmt::format("{:<16} {}\n", key, value);
+        text += fmt::format("{:<18} {}\n", key, value);
       }
     }
     for (const auto& [name, entry] : settings->entries) {
@@ -113,10 +118,6 @@ class Config final : public Command {
 
   [[nodiscard]] Result<int> init(Session& session) const {
     const std::string target = file_.empty() ? "cachectl.toml" : file_;
-    const auto parent = boost::filesystem::path(target).parent_path();
-    std::error_code error;
-    if (!parent.empty()) std::filesystem::create_directories(parent.native(), error);
-    if (error) return fail(system_error("make " + parent.string(), error.value()));
     const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (force_ ? O_TRUNC : O_EXCL);
     const lock::Fd file(lock::retry([&] { return ::open(target.c_str(), flags, 0644); }));
     if (!file.valid()) {

@@ -210,6 +210,12 @@ Result<Definition::Outcome> Definition::parse(std::vector<std::string> arguments
   } catch (const CLI::ExtrasError&) {
     const auto extras = impl_->app.remaining();
     return fail(unknown(extras.empty() ? std::string() : extras.front()));
+  } catch (const CLI::RequiredError& problem) {
+    // What is missing may be what a misspelt option took the place of.
+    for (const auto& extra : impl_->app.remaining()) {
+      if (extra.size() > 1 && extra[0] == '-') return fail(unknown(extra));
+    }
+    return fail(Errc::usage, problem.what(), "see '" + impl_->name + " --help'");
   } catch (const CLI::ParseError& problem) {
     return fail(Errc::usage, problem.what(), "see '" + impl_->name + " --help'");
   }

@@ -27,7 +27,8 @@ class Get final : public Command {
         "Exit status 1 when a key has no fresh value and no configured source. Reads take no\n"
         "lock. Where [entries.KEY] has a source, a miss runs it, as run does, and a stale value\n"
         "is served at once and made anew behind that. Several that miss are made side by side,\n"
-        "and all printed in the order of the keys.");
+        "and all printed in the order of the keys. A failure that run was told to store is a\n"
+        "value like any other; its exit status is in --json.");
   }
 
   Result<int> execute(Session& session) override {

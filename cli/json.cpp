@@ -69,6 +69,15 @@ void put_header(Json& object, const store::RecordHeader& header, WallTime now) {
   object["source_seconds"] = seconds(header.source_duration);
 }
 
-std::string one_line(const Json& object) { return object.dump(); }
+std::string one_line(const Json& object) {
+  auto text = object.dump();
+  // U+0080 to U+009F are control characters that JSON does not ask to be escaped, and that
+  // terminals obey.
+  for (auto at = text.find('\xc2'); at != std::string::npos; at = text.find('\xc2', at + 1)) {
+    const auto second = static_cast<unsigned char>(text[at + 1]);
+    if (second < 0xA0) text.replace(at, 2, fmt::format("\\u{:04x}", second));
+  }
+  return text;
+}
 
 }  // namespace cachectl::cli

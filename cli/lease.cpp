@@ -40,6 +40,7 @@ class Lease final : public Command {
       if (definition_->was_given("ID")) return fail(Errc::usage, "list takes no ID");
       return list(session);
     }
+    if (!definition_->was_given("ID")) return fail(Errc::usage, action_ + ": ID is required");
     CACHECTL_ASSIGN(const auto id, lease::Id::parse(id_));
     return action_ == "show" ? show(session, id) : renew(session, id);
   }

@@ -32,6 +32,12 @@ struct PoolArguments {
 /// The key that was named.
 [[nodiscard]] Result<Key> pool_key(const PoolArguments& arguments);
 
+/// Errc::config: its value is no file or directory, and no source could make one.
+[[nodiscard]] Result<void> can_have_pool(Session& session, const Cache& cache, const Key& key);
+
+/// Its value has, and has no source.
+[[nodiscard]] Error expired(const Key& key);
+
 /// What the configuration says of the pool of a key.
 [[nodiscard]] Result<pool::Options> pool_options(Session& session, const Key& key);
 

@@ -37,14 +37,7 @@ Result<HeldOrStatus> take(Session& session, Key key, pool::Options options,
   CACHECTL_ASSIGN(const auto found, cache->inspect(key));
   store::Generation wanted = 0;
   if (found.entry) wanted = found.entry->header().tree_generation;
-  if (wanted == 0) {
-    CACHECTL_ASSIGN(const auto configured, find_configured(session, key));
-    if (!configured) {
-      return fail(Errc::config,
-                  "'" + key.printable() + "' is no file or directory, and has no source",
-                  "store one with cachectl set --dir, or add [entries." + key.printable() + "]");
-    }
-  }
+  if (wanted == 0) CACHECTL_TRY(can_have_pool(session, *cache, key));
   CACHECTL_ASSIGN(auto pool, cache->pool(key, std::move(options)));
   const auto deadline = lock::Deadline::after(settings->timeout);
   Watching watching(session, &key, "a replica of '" + key.printable() + "'",
@@ -61,9 +54,7 @@ Result<HeldOrStatus> take(Session& session, Key key, pool::Options options,
     CACHECTL_TRY(pool.give_back(*slot));
     if (!primary) return fail(std::move(primary).error());
     if (primary->status != kDone) return HeldOrStatus{std::nullopt, primary->status};
-    return fail(Errc::config,
-                "the value of '" + key.printable() + "' has expired, and has no source",
-                "store it again, or add a source to [entries." + key.printable() + "]");
+    return fail(expired(key));
   }
   return HeldOrStatus{
       Held{std::move(key), std::move(pool), std::move(*slot), std::move(*primary->tree)}, kDone};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cli/configured.hpp"
 #include "cli/pool_actions.hpp"
 #include "cli/progress_line.hpp"
 #include "src/config/size.hpp"
@@ -15,6 +16,20 @@ Result<Key> pool_key(const PoolArguments& arguments) {
     return fail(Errc::usage, "no name given", "cachectl pool " + arguments.action + " NAME");
   }
   return Key::from(arguments.name);
+}
+
+Result<void> can_have_pool(Session& session, const Cache& cache, const Key& key) {
+  CACHECTL_ASSIGN(const auto found, cache.inspect(key));
+  if (found.entry && found.entry->header().kind == store::Kind::tree) return {};
+  CACHECTL_ASSIGN(const auto configured, find_configured(session, key));
+  if (configured) return {};
+  return fail(Errc::config, "'" + key.printable() + "' is no file or directory, and has no source",
+              "store one with cachectl set --dir, or add [entries." + key.printable() + "]");
+}
+
+Error expired(const Key& key) {
+  return {Errc::config, 0, "the value of '" + key.printable() + "' has expired, and has no source",
+          "store it again, or add a source to [entries." + key.printable() + "]"};
 }
 
 Result<pool::Options> pool_options(Session& session, const Key& key) {

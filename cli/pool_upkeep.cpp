@@ -46,11 +46,19 @@ Result<int> pool_resize(Session& session, const PoolArguments& arguments) {
   }
   chosen.reset = Reset::dirty;
   const auto ways = chosen.ways;
+  CACHECTL_TRY(can_have_pool(session, *cache, key));
+  if (wanted == 0) {
+    CACHECTL_ASSIGN(const auto existing, cache->find_pool(key, std::move(chosen)));
+    if (existing) CACHECTL_TRY(existing->trim(0, false));
+    return kDone;
+  }
+  CACHECTL_ASSIGN(const auto primary, tree_of(session, key));
+  if (!primary.tree) {
+    if (primary.status != kDone) return primary.status;
+    return fail(expired(key));
+  }
   CACHECTL_ASSIGN(const auto pool, cache->pool(key, std::move(chosen)));
   CACHECTL_TRY(pool.trim(wanted, false));
-  if (wanted == 0) return kDone;
-  CACHECTL_ASSIGN(const auto primary, tree_of(session, key));
-  if (!primary.tree) return primary.status != kDone ? primary.status : kNo;
   for (unsigned number = 1; number <= wanted; ++number) {
     CACHECTL_ASSIGN(auto slot, pool.try_take(number));
     if (slot) CACHECTL_TRY(make_ready(key, pool, *slot, *primary.tree, ways));
@@ -65,9 +73,15 @@ Result<int> pool_reset(Session& session, const PoolArguments& arguments) {
   if (chosen.reset == Reset::no) chosen.reset = Reset::dirty;
   const auto ways = chosen.ways;
   CACHECTL_ASSIGN(const auto pool, cache->find_pool(key, std::move(chosen)));
-  if (!pool) return kNo;
+  if (!pool) {
+    CACHECTL_TRY(can_have_pool(session, *cache, key));
+    return kNo;
+  }
   CACHECTL_ASSIGN(const auto primary, tree_of(session, key));
-  if (!primary.tree) return primary.status != kDone ? primary.status : kNo;
+  if (!primary.tree) {
+    if (primary.status != kDone) return primary.status;
+    return fail(expired(key));
+  }
   CACHECTL_ASSIGN(const auto slots, pool->list());
   for (const auto& known : slots) {
     if (known.condition == pool::Condition::leased || known.condition == pool::Condition::empty) {
@@ -116,7 +130,10 @@ Result<int> pool_drain(Session& session, const PoolArguments& arguments) {
   CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
   CACHECTL_ASSIGN(auto chosen, pool_options(session, key));
   CACHECTL_ASSIGN(const auto pool, cache->find_pool(key, std::move(chosen)));
-  if (!pool) return kDone;
+  if (!pool) {
+    CACHECTL_TRY(can_have_pool(session, *cache, key));
+    return kDone;
+  }
   CACHECTL_TRY(check_not_ours(*cache, key, *pool));
   Watching watching(session, &key, "the replicas of '" + key.printable() + "'",
                     [&pool] { return "held: " + holders(*pool); });

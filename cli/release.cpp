@@ -19,6 +19,7 @@ class Release final : public Command {
 
   Result<int> execute(Session& session) override {
     if (definition_->was_given("--fd")) return unlock_descriptor(session);
+    if (!definition_->was_given("ID")) return fail(Errc::usage, "ID is required");
     CACHECTL_ASSIGN(const auto id, lease::Id::parse(id_));
     CACHECTL_ASSIGN(const Cache* cache, session.cache());
     const auto released = cache->release(id);

@@ -57,6 +57,11 @@ class Run final : public Command {
                                        : refresh::command_key(identity_));
     CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
     refresh::Source source;
+    for (const auto& name : identity_.variables) {
+      if (!name.empty() && name.find('=') == std::string::npos) continue;
+      return fail(Errc::usage, "--env: '" + escaped(name) + "' is no name of a variable",
+                  "write --env NAME; its value is that of the environment");
+    }
     source.argv = command_;
     if (definition_->was_given("--ttl") && definition_->was_given("--strategy")) {
       return fail(Errc::usage, "both --ttl and --strategy were given", "leave one of them out");

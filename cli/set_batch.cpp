@@ -72,6 +72,11 @@ Result<bool> set_line(Session& session, const Cache& cache, std::string_view lin
     return fail(Errc::usage, "unknown field '" + escaped(field.key()) + "'",
                 config::did_you_mean(config::nearest(field.key(), kFields)));
   }
+  // What get --json says of a failure that run was told to store.
+  if (const auto status = object.find("exit_status");
+      status != object.end() && (!status->is_number_integer() || *status != 0)) {
+    return fail(Errc::usage, "exit_status is not 0", "only run stores failures");
+  }
   CACHECTL_ASSIGN(auto bytes, take_bytes(object, "key"));
   if (!bytes) return fail(Errc::usage, "no key");
   CACHECTL_ASSIGN(const Key key, Key::from(std::move(*bytes)));

@@ -171,6 +171,13 @@ LockTable::LockTable(const Directory& directory, std::string name, mode_t mode, 
                    [](const OuterLock& a, const OuterLock& b) { return a.depth < b.depth; });
 }
 
+/// Whether an outer lock is of the same slot: whoever waits for it waits for the one who lent it
+/// to us, and is to be told of him.
+bool LockTable::is_lent(Slot slot) const {
+  return std::any_of(outer_.begin(), outer_.end(),
+                     [&](const OuterLock& outer) { return outer.slot.id() == slot.id(); });
+}
+
 Result<FileLock> LockTable::open_file() const {
   CACHECTL_ASSIGN(auto file, directory_->open_or_create(name_, mode_));
   return FileLock(std::move(file), directory_->path_of(name_));
@@ -231,7 +238,7 @@ Result<std::optional<HeldLock>> LockTable::acquire(Slot slot, Mode mode, const D
     const auto valid = lock.still_valid();
     if (!valid && valid.error().code != Errc::lease_lost) return fail(valid.error());
     if (!valid) continue;  // replaced while we waited: lock the new one
-    lock.leave_note(ProcessIdentity::self(), command);
+    if (!is_lent(slot)) lock.leave_note(ProcessIdentity::self(), command);
     return std::optional<HeldLock>(std::move(lock));
   }
 }
@@ -273,7 +280,9 @@ Result<std::optional<OuterLocks>> LockTable::acquire_on(int descriptor, Slot slo
                                              mode, deadline));
   if (!held) return std::optional<OuterLocks>();
   CACHECTL_TRY(adopt(descriptor));  // still the file that others lock?
-  lock::leave_note(descriptor, slot.note_slot(), note_of(owner, slot, mode, command));
+  if (!is_lent(slot)) {
+    lock::leave_note(descriptor, slot.note_slot(), note_of(owner, slot, mode, command));
+  }
   auto locks = outer_;
   locks.push_back({descriptor, place.depth, slot, mode});
   return std::optional(std::move(locks));

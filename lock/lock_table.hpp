@@ -160,6 +160,7 @@ class LockTable {
   [[nodiscard]] std::optional<OwnerNote> owner(Slot slot) const;
 
  private:
+  [[nodiscard]] bool is_lent(Slot slot) const;
   [[nodiscard]] Result<FileLock> open_file() const;
   /// A descriptor of the caller's as a lock: a duplicate, which shares its description.
   [[nodiscard]] Result<FileLock> adopt(int descriptor) const;

@@ -81,6 +81,19 @@ bool is_utf8(std::string_view bytes) {
   return true;
 }
 
+namespace {
+
+/// Whether a character makes a terminal show what follows in another order: U+200E, U+200F,
+/// U+202A to U+202E and U+2066 to U+2069.
+bool turns_text(std::string_view character) {
+  if (character.size() != 3 || character[0] != '\xe2') return false;
+  const auto last = static_cast<unsigned char>(character[2]);
+  if (character[1] == '\x80') return last == 0x8E || last == 0x8F || (last >= 0xAA && last <= 0xAE);
+  return character[1] == '\x81' && last >= 0xA6 && last <= 0xA9;
+}
+
+}  // namespace
+
 std::string escaped(std::string_view bytes) {
   std::string text;
   text.reserve(bytes.size());
@@ -90,13 +103,14 @@ std::string escaped(std::string_view bytes) {
     // U+0080 to U+009F are control characters too, and terminals obey some of them.
     const bool c1 = length == 2 && first == 0xC2 && static_cast<unsigned char>(bytes[1]) < 0xA0;
     const std::size_t taken = length == 0 ? 1 : length;
+    const bool turns = turns_text(bytes.substr(0, length));
     if (first == '\n') {
       text += "\\n";
     } else if (first == '\t') {
       text += "\\t";
     } else if (first == '\\') {
       text += "\\\\";
-    } else if (length == 0 || first < 0x20 || first == 0x7F || c1) {
+    } else if (length == 0 || first < 0x20 || first == 0x7F || c1 || turns) {
       for (const char byte : bytes.substr(0, taken)) {
         text += "\\x";
         text += kHexDigits[static_cast<unsigned char>(byte) >> 4U];

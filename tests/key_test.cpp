@@ -51,6 +51,10 @@ TEST_CASE("escaped: what a terminal would obey is shown instead") {
   CHECK(escaped(std::string("\0\x1b[31m\x7f", 7)) == "\\x00\\x1b[31m\\x7f");
   CHECK(escaped("gr\xc3\xbc\xc3\x9f") == "gr\xc3\xbc\xc3\x9f");
   CHECK(escaped("\xc2\x9b") == "\\xc2\\x9b");
+  for (const std::string character : {"\xe2\x80\x8e", "\xe2\x80\xae", "\xe2\x81\xa6"}) {
+    CHECK(escaped(character).starts_with("\\xe2\\x8"));  // turns the text behind it round
+  }
+  CHECK(escaped("\xe2\x80\xa6") == "\xe2\x80\xa6");
   CHECK(escaped("\xff"
                 "a") == "\\xffa");
 }

@@ -57,6 +57,7 @@ Result<std::vector<Pool>> count_pools(const Cache& cache) {
     Pool row{each.key, each.hash, {}};
     CACHECTL_ASSIGN(const auto slots, each.pool.list());
     for (const auto& slot : slots) ++row.replicas[slot.condition];
+    if (row.key.empty() && slots.empty()) continue;  // what a pool leaves that is gone
     pools.push_back(std::move(row));
   }
   std::sort(pools.begin(), pools.end(), [](const Pool& a, const Pool& b) { return a.key < b.key; });

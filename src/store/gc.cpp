@@ -55,7 +55,10 @@ class Collector {
   }
 
   void problem(Error error) {
-    if (report_.problems.size() < kProblemsKept) report_.problems.push_back(std::move(error));
+    // What is the same for all, such as a read-only file system, is told once.
+    const auto& known = report_.problems;
+    if (!known.empty() && known.back().describe() == error.describe()) return;
+    if (known.size() < kProblemsKept) report_.problems.push_back(std::move(error));
   }
 
   template <typename Each>

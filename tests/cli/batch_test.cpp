@@ -41,6 +41,16 @@ bool lives(const std::string& pid) { return fs::exists("/proc/" + pid + "/exe");
 
 }  // namespace
 
+TEST_CASE("set --batch: a failure that was stored does not become a success") {
+  const Sandbox sandbox;
+  REQUIRE(sandbox.run({"run", "--no-store-on", "99", "--key", "k", "--", "sh", "-c", "exit 3"})
+              .status == 3);
+  const auto outcome = run(sandbox.shell("$cachectl get --json k | $cachectl set --batch"));
+  CHECK(outcome.status == 2);
+  CHECK_THAT(outcome.errors, Catch::Contains("exit_status is not 0"));
+  CHECK(sandbox.run({"run", "--key", "k", "--", "true"}).status == 3);
+}
+
 TEST_CASE("refresh: the sources of several keys run side by side") {
   const Sandbox sandbox;
   configure_source(sandbox, meet(4) + "echo of $CACHECTL_KEY\n");

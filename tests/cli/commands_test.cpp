@@ -256,6 +256,8 @@ TEST_CASE("gc: --max-entries evicts what was used least recently") {
 
 TEST_CASE("config: init writes what check accepts, and does not overwrite") {
   const Sandbox sandbox;
+  CHECK(sandbox.run({"config", "init", sandbox.file("new/c.toml")}).status == 125);
+  std::filesystem::create_directory(sandbox.file("new"));
   CHECK(sandbox.run({"config", "init", sandbox.file("new/c.toml")}).status == 0);
   CHECK(sandbox.run({"config", "check", sandbox.file("new/c.toml")}).status == 0);
   CHECK(sandbox.run({"config", "init", sandbox.file("new/c.toml")}).status == 125);
@@ -263,6 +265,8 @@ TEST_CASE("config: init writes what check accepts, and does not overwrite") {
   const auto shown = sandbox.run({"config", "show", "--origin"});
   CHECK(shown.output.find("environment CACHECTL_ROOT") != std::string::npos);
   CHECK(shown.output.find("default") != std::string::npos);
+  CHECK(sandbox.run({"config", "show", "run.ttl"}).status == 2);
+  CHECK(sandbox.run({"config", "path", "c.toml"}).status == 2);
   CHECK(sandbox.run({"config", "path"}).output.find("/etc/cachectl/cachectl.toml") !=
         std::string::npos);
 }

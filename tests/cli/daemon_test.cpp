@@ -69,9 +69,9 @@ TEST_CASE("daemon: is ready only after a value that was not there has been made"
 TEST_CASE("daemon: makes values anew before they expire, and a reader never misses") {
   const Sandbox sandbox;
   Service service(sandbox,
-                  warm_entry("k", "echo >>" + sandbox.file("runs") + "; echo value", "ttl = '3s'"));
+                  warm_entry("k", "echo >>" + sandbox.file("runs") + "; echo value", "ttl = '8s'"));
   REQUIRE(service.is_ready());
-  const auto until = std::chrono::steady_clock::now() + seconds(7);
+  const auto until = std::chrono::steady_clock::now() + seconds(18);
   while (std::chrono::steady_clock::now() < until) {
     REQUIRE(value_of(sandbox, "k") == "value\n");
   }

@@ -165,6 +165,21 @@ TEST_CASE("lock: commands of cachectl inside use its lock") {
   CHECK(sandbox.run({"get", "c"}).status == 1);
 }
 
+TEST_CASE("lock: who waits is told of its holder, also when commands inside have used it") {
+  const Sandbox sandbox;
+  Running holder(sandbox.shell(
+      "exec $cachectl lock --key k -- sh -c '$cachectl set k v; echo done; sleep 1000'"));
+  REQUIRE(wait_until([&] { return holder.output() == "done\n"; }));
+  const auto late = sandbox.run({"set", "k", "w", "--timeout", "50ms"});
+  CHECK(late.status == 124);
+  CHECK_THAT(late.errors,
+             Catch::Contains("held by pid " + std::to_string(holder.pid()) + " (sh -c"));
+  const auto lease = sandbox.run({"acquire", "l", "--owner", std::to_string(::getpid())}).output;
+  REQUIRE(sandbox.run({"set", "l", "v", "--lease", lease.substr(0, 16)}).status == 0);
+  CHECK_THAT(sandbox.run({"set", "l", "w", "--timeout", "50ms"}).errors,
+             Catch::Contains("held by pid " + std::to_string(::getpid()) + " "));
+}
+
 TEST_CASE("lock: those who run one key inside it share one run") {
   const Sandbox sandbox;
   const auto source = sandbox.script("source", "echo ran >> ../log; sleep 0.5; echo value\n");

@@ -365,7 +365,13 @@ TEST_CASE("pool: what cannot be is said in one line") {
   REQUIRE(sandbox.run({"set", "bytes", "x"}).status == 0);
   is_mistake({"exec", "bytes", "--", "true"}, 2);
   CHECK(sandbox.run({"pool", "list", "missing"}).status == 1);
-  CHECK(sandbox.run({"pool", "drain", "missing"}).status == 0);
+  is_mistake({"drain", "missing"}, 2);
+  is_mistake({"reset", "missing"}, 2);
+  is_mistake({"resize", "missing", "2"}, 2);
+  is_mistake({"resize", "bytes", "2"}, 2);
+  is_mistake({"resize", "bytes", "0"}, 2);
+  CHECK_FALSE(fs::exists(sandbox.root() + "/pools"));
+  CHECK(sandbox.run({"status"}).output.find("POOL") == std::string::npos);
 }
 
 TEST_CASE("pool: what does not apply to an action is refused, by name") {

@@ -31,6 +31,9 @@ TEST_CASE("usage: an unknown option is refused with the nearest name") {
   check_refused(sandbox.run({"lock", "--shard", "true"}), 2, "'--shared'");
   check_refused(sandbox.run({"--rot", "/x", "get", "k"}), 2, "'--root'");
   check_refused(sandbox.run({"get", "-Z", "k"}), 2, "-Z");
+  // Also where it leaves a word missing.
+  check_refused(sandbox.run({"get", "--jsn"}), 2, "'--json'");
+  check_refused(sandbox.run({"config", "--orign"}), 2, "'--origin'");
 }
 
 TEST_CASE("usage: an unknown command is refused with the nearest name") {
@@ -45,6 +48,12 @@ TEST_CASE("usage: a missing argument is refused by every command that needs one"
   check_refused(sandbox.run({"get"}), 2, "KEY");
   check_refused(sandbox.run({"set"}), 2, "KEY");
   check_refused(sandbox.run({"show"}), 2, "KEY");
+  check_refused(sandbox.run({"release"}), 2, "ID");
+  check_refused(sandbox.run({"lease", "show"}), 2, "ID");
+  check_refused(sandbox.run({"lease", "renew"}), 2, "ID");
+  for (const char* name : {"A=1", ""}) {
+    check_refused(sandbox.run({"run", "--env", name, "--", "true"}), 2, "--env NAME");
+  }
   check_refused(sandbox.run({"delete"}), 2, "nothing to delete");
   check_refused(sandbox.run({"run"}), 2, "no command");
   check_refused(sandbox.run({"run", "--ttl", "1h", "--"}), 2, "no command");
