@@ -357,6 +357,8 @@ Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writ
   header.generation = store::next_generation(newest.generation, now);
   header.created = now;
   header.expires = later(now, policy.ttl);
+  header.stale_while_revalidate = policy.stale_while_revalidate;
+  header.stale_if_error = policy.stale_if_error;
   CACHECTL_TRY(held.still_valid());
   CACHECTL_TRY(store::publish(root, key, tree, writer, header, newest.tree, policy.retention,
                               policy.durability));
@@ -441,6 +443,24 @@ Result<refresh::RunResult> Cache::run(const Key& key, const refresh::Source& sou
     root = *created;
   }
   return refresh::Coalescer(*root, clock(), tell).run(key, source, policy, sink);
+}
+
+Result<refresh::Computed> Cache::compute(const Key& key, const refresh::ComputePolicy& policy,
+                                         const refresh::Make& make) const {
+  const refresh::Warn tell = [this](const Error& what) { warn(what); };
+  const auto root = ensure_root();
+  if (root) return refresh::Computer(**root, clock(), tell).compute(key, policy, make);
+  if (!refresh::can_do_without(root.error())) return fail(root.error());
+  return refresh::compute_uncached(make, root.error(), tell);
+}
+
+Result<std::optional<refresh::Computed>> Cache::compute_anew(const Key& key,
+                                                             const refresh::ComputePolicy& policy,
+                                                             const refresh::Make& make,
+                                                             store::Generation generation) const {
+  const refresh::Warn tell = [this](const Error& what) { warn(what); };
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  return refresh::Computer(*root, clock(), tell).compute_anew(key, policy, make, generation);
 }
 
 namespace {

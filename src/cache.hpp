@@ -32,6 +32,7 @@
 #include "src/lease/lease.hpp"
 #include "src/pool/pool.hpp"
 #include "src/refresh/coalesce.hpp"
+#include "src/refresh/compute.hpp"
 #include "src/store/gc.hpp"
 #include "src/store/store.hpp"
 #include "src/store/verify.hpp"
@@ -56,8 +57,10 @@ struct WritePolicy {
 
 struct SetPolicy : WritePolicy {
   std::chrono::nanoseconds ttl = std::chrono::nanoseconds::max();  ///< max: never expires
-  bool if_absent = false;      ///< keep a fresh value that is there
-  store::Retention retention;  ///< of superseded trees
+  std::chrono::nanoseconds stale_while_revalidate{0};  ///< for a clean-up: keeps it so much longer
+  std::chrono::nanoseconds stale_if_error{0};          ///< likewise
+  bool if_absent = false;                              ///< keep a fresh value that is there
+  store::Retention retention;                          ///< of superseded trees
 };
 
 /// One row of a listing.
@@ -149,6 +152,15 @@ class Cache {
                                             store::Generation generation,
                                             refresh::Child child) const;
 
+  /// The stored value, or the result of a function of this process; see refresh/compute.hpp.
+  [[nodiscard]] Result<refresh::Computed> compute(const Key& key,
+                                                  const refresh::ComputePolicy& policy,
+                                                  const refresh::Make& make) const;
+  /// Makes the value anew, unless that is done elsewhere or was since `generation`: nullopt.
+  [[nodiscard]] Result<std::optional<refresh::Computed>> compute_anew(
+      const Key& key, const refresh::ComputePolicy& policy, const refresh::Make& make,
+      store::Generation generation) const;
+
   /// Locks one key, or the whole cache when `key` is null. Errc::timeout after the
   /// deadline, with who holds it.
   [[nodiscard]] Result<lock::HeldLock> lock(const Key* key, lock::Mode mode,
@@ -214,6 +226,8 @@ class Cache {
   [[nodiscard]] const std::string& path() const;
   [[nodiscard]] const Clock& clock() const;
   [[nodiscard]] bool exists() const;
+  /// Tells whom the options name.
+  void warn(const Error& what) const;
 
  private:
   struct State;
@@ -228,7 +242,6 @@ class Cache {
       store::StagedTree* tree = nullptr) const;
   [[nodiscard]] Result<bool> remove_locked(const store::Root& root, const KeyHash& hash,
                                            std::string_view key, const WritePolicy& policy) const;
-  void warn(const Error& what) const;
   void tell(const telemetry::Happening& what) const;
   /// A read that has ended; without a header it was a miss.
   void tell_read(const Key& key, const store::RecordHeader* header, std::uint64_t bytes,

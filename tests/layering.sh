@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Includes point down only: lock <- src (base <- config, telemetry <- tree <- store <- refresh, lease,
-# pool, daemon <- cache <- status, doctor) <- cli.
+# pool, daemon, memory <- cache <- status, doctor, library) <- cli.
 #
 # usage: tests/layering.sh [ROOT]        checks the tree; default: the one this script is in
 #        tests/layering.sh --self-test   checks that broken trees are found out
@@ -11,7 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Prints one line for each violation below the directory $1; exit status 1 if there is any.
 check() {
   local root=$1 sources
-  sources=$(cd "$root" && find lock src cli tests scripts -type f \( -name '*.cpp' -o -name '*.hpp' \) \
+  sources=$(cd "$root" && find lock src cli tests scripts docs -type f \( -name '*.cpp' -o -name '*.hpp' \) \
     2>/dev/null | sort) || true
   if [[ -z $sources ]]; then
     echo "layering: $root: no sources found"
@@ -27,11 +27,11 @@ check() {
       if (path ~ /^src\/(config|telemetry)\//) return 3
       if (path ~ /^src\/tree\//) return 4
       if (path ~ /^src\/store\//) return 5
-      if (path ~ /^src\/(refresh|lease|pool|daemon)\//) return 6
+      if (path ~ /^src\/(refresh|lease|pool|daemon|memory)\//) return 6
       if (path ~ /^src\/cache\.[ch]pp$/) return 7
-      if (path ~ /^src\/(status|doctor)\//) return 8
+      if (path ~ /^src\/(status|doctor|library)\//) return 8
       if (path ~ /^cli\//) return 9
-      if (path ~ /^(tests|scripts)\//) return 10
+      if (path ~ /^(tests|scripts|docs)\//) return 10
       return 0
     }
     FNR == 1 {
@@ -64,7 +64,7 @@ check() {
 expect_violation() {
   local tree output
   tree=$(mktemp -d)
-  mkdir -p "$tree"/{lock,cli} "$tree"/src/{config,telemetry,tree,store,refresh,lease,daemon}
+  mkdir -p "$tree"/{lock,cli} "$tree"/src/{config,telemetry,tree,store,refresh,lease,daemon,memory}
   echo '#include <vector>' >"$tree/lock/fd.hpp"
   echo '#include "lock/fd.hpp"' >"$tree/src/key.hpp"
   echo '#include "src/key.hpp"' >"$tree/src/config/table.hpp"
@@ -99,6 +99,8 @@ self_test() {
   expect_violation src/lease/x.cpp '#include "src/cache.hpp"' 'higher layer' || failed=1
   expect_violation src/daemon/x.cpp '#include "src/cache.hpp"' 'higher layer' || failed=1
   expect_violation src/cache.cpp '#include "src/doctor/doctor.hpp"' 'higher layer' || failed=1
+  expect_violation src/memory/x.cpp '#include "src/cache.hpp"' 'higher layer' || failed=1
+  expect_violation src/cache.cpp '#include "src/library/layered_cache.hpp"' 'higher layer' || failed=1
   expect_violation src/cache.cpp '#include "cli/main.hpp"' 'higher layer' || failed=1
   expect_violation src/cache.cpp '#include <CLI/CLI.hpp>' 'CLI11' || failed=1
   expect_violation lock/x.cpp '#include <src/key.hpp>' 'angle brackets' || failed=1

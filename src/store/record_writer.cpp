@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "lock/retry.hpp"
+#include "src/store/change_table.hpp"
 
 namespace cachectl::store {
 
@@ -109,6 +110,8 @@ Result<void> RecordWriter::publish(RecordHeader header, Place place, lock::Durab
   const auto name =
       place == Place::entry ? entry_name(hash_) : EntryName{Root::kAttempts, hash_.hex()};
   CACHECTL_ASSIGN(const lock::Directory target, root_->writable(name.directory));
+  std::optional<Change> change;
+  if (place == Place::entry) change.emplace(*root_, hash_);
   return file_.commit(target, name.file, durability);
 }
 

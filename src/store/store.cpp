@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "src/store/change_table.hpp"
 #include "src/store/trees.hpp"
 
 namespace cachectl::store {
@@ -72,6 +73,7 @@ Result<bool> remove(const Root& root, const KeyHash& hash, lock::Durability dura
   if (!directory) return false;
   // What cannot be read is removed all the same.
   const auto last = open_record(root.directory(), name.path(), nullptr, Want::header);
+  const Change change(root, hash);
   CACHECTL_ASSIGN(const bool removed, directory->unlink(name.file));
   if (removed && durability == lock::Durability::full) CACHECTL_TRY(directory->sync());
   if (removed && last && last->entry && last->entry->header().kind == Kind::tree) {
