@@ -171,9 +171,10 @@ Result<std::string> Entry::read(Stream stream) const {
 
 Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
                            const Key* expected, Want want) {
+  const auto where = root.path_of(path);
   const auto defect = [&](Error why) {
     Lookup miss;
-    miss.defect = std::move(why).within(root.path_of(path));
+    miss.defect = std::move(why).within(where);
     return miss;
   };
   auto opened = open_to_read(root, path, want);
@@ -185,18 +186,18 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   if (!*opened) return Lookup{};
   lock::Fd file = std::move(**opened);
 
-  CACHECTL_ASSIGN(const struct stat status, lock::status_of(file.get(), root.path_of(path)));
+  CACHECTL_ASSIGN(const struct stat status, lock::status_of(file.get(), where));
   if (!S_ISREG(status.st_mode)) return defect({Errc::corrupt, 0, "not a file", {}});
   const auto size = static_cast<std::uint64_t>(status.st_size);
   const std::size_t first = want == Want::header ? kLongestHead : kFirstRead;
   std::vector<std::byte> head(std::min<std::uint64_t>(size, first));
   CACHECTL_ASSIGN(const std::size_t got,
-                  lock::read_full_at(file.get(), head, 0, root.path_of(path)));
+                  lock::read_full_at(file.get(), head, 0, where));
   head.resize(got);
 
   auto header = decode_header(head);
   if (!header && header.error().code == Errc::format) {
-    return fail(std::move(header).error().within(root.path_of(path)));
+    return fail(std::move(header).error().within(where));
   }
   if (!header) return defect(std::move(header).error());
   if (header->file_size() != size) return defect({Errc::corrupt, 0, "cut off or grown", {}});
@@ -205,7 +206,7 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   }
   if (want == Want::value) note_use(file.get(), status);
   Lookup found;
-  found.entry = Entry(std::move(file), root.path_of(path), std::move(head), *header,
+  found.entry = Entry(std::move(file), where, std::move(head), *header,
                       wall_time(status.st_atim));
   return found;
 }

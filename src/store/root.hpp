@@ -4,6 +4,7 @@
 //     CACHEDIR.TAG       so that backups skip it (bford.info/cachedir)
 //     format             one line, "cachectl 1"; written last: a root with it is complete
 //     cache.lock         the lock table (lock/lock_table.hpp); never unlinked
+//     changes            what has changed, for who keeps values in memory (change_table.hpp)
 //     daemon.lock        held by the daemon (src/daemon/instance.hpp)
 //     entries/3f/a94c…   records, named after the XXH3-128 of the key
 //     attempts/3fa94c…   outcomes that were not stored, for those who waited for them
