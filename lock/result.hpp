@@ -31,6 +31,9 @@ enum class Errc {
   not_runnable,  ///< the command was found but could not be run
   not_found,     ///< the command was not found
   unsupported,   ///< this build or this system cannot do it
+  unreachable,   ///< a server cannot be used now: it is not there, or answers too late or nonsense
+  remote_full,   ///< a server has no room
+  remote_refused,  ///< a server does not do what it was asked to
 };
 
 /// A failure, told for the person who reads it: what failed, on which path, why,

@@ -1,0 +1,96 @@
+// Breaker: after some failures in a row a server is left alone for a while, by all processes of
+// this machine that share the cache.
+//
+//   closed --5 failures in a row--> open --cool-down is over--> half-open: one process tries
+//     ^                               ^                             |        |
+//     `--------- success -------------|-----------------------------'        |
+//                                     `------------- failure, or it died ----'
+//
+// The cool-down is 1 s, doubled with each failed trial up to 30 s, of which half is drawn at
+// random. The one that tries puts the end of the cool-down off by what a trial may take, in the
+// instruction that claims it: should it die, the next one tries after that.
+//
+//   ROOT/redis.state, 64 bytes that every process has mapped; numbers in the order of this machine:
+//
+//   offset size
+//        0    8  magic "ccbreak1"
+//        8    8  failures in a row
+//       16    8  when the next trial may be, on CLOCK_MONOTONIC; 0: closed
+//       24    8  trials that have failed in a row
+//       32   32  zero
+//
+// It holds hints and no truth: a file that is missing, cut short or no such file is replaced, one
+// that cannot be had is done without (each process then has a breaker of its own), and a time
+// from before the machine was started anew counts as past. The file is looked at by its name
+// before each use (fstatat, 0.3 us), so that a mapping of one that was removed or cut short is
+// not touched.
+//
+// Thread-safe. Fork: may be used by the child.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "lock/directory.hpp"
+
+namespace cachectl::remote {
+
+class Breaker {
+ public:
+  static constexpr const char* kName = "redis.state";
+  static constexpr std::uint64_t kFailures = 5;
+  static constexpr std::chrono::nanoseconds kFirstCoolDown = std::chrono::seconds(1);
+  static constexpr std::chrono::nanoseconds kLongestCoolDown = std::chrono::seconds(30);
+
+  enum class Verdict {
+    pass,     ///< ask the server
+    trial,    ///< likewise, and nobody else does now
+    refused,  ///< leave it alone
+  };
+
+  /// `root` must outlive it. `trial`: the longest that one may take. Nothing is opened yet.
+  Breaker(const lock::Directory& root, mode_t file_mode, std::chrono::nanoseconds trial)
+      : root_(&root), file_mode_(file_mode), trial_(trial) {}
+  ~Breaker();
+  Breaker(const Breaker&) = delete;
+  Breaker& operator=(const Breaker&) = delete;
+
+  [[nodiscard]] Verdict ask();
+  /// The server has answered. True: this closed it.
+  bool succeeded();
+  /// It has not. True: this opened it.
+  bool failed(Verdict verdict);
+  /// How long until the next trial; zero: closed, or due.
+  [[nodiscard]] std::chrono::nanoseconds left();
+
+ private:
+  using Word = std::uint64_t;
+  static constexpr std::size_t kWords = 8;
+  struct Mapping {
+    Word* words = nullptr;
+    dev_t device = 0;
+    ino_t inode = 0;
+  };
+
+  [[nodiscard]] Word* words();
+  [[nodiscard]] bool is_current(const Mapping& mapping) const;
+  [[nodiscard]] Mapping* map();
+  [[nodiscard]] bool make() const;
+
+  const lock::Directory* root_;
+  mode_t file_mode_;
+  std::chrono::nanoseconds trial_;
+  std::mutex mutex_;  // held while a file is mapped
+  std::atomic<Mapping*> current_{nullptr};
+  std::vector<Mapping*> all_;       // others may still look at an old one
+  std::atomic<bool> alone_{false};  // there is no file to be had, and private_ is used
+  std::array<Word, kWords> private_{};
+};
+
+}  // namespace cachectl::remote

@@ -1,0 +1,187 @@
+#include "src/remote/connection.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "src/remote/failure.hpp"
+#include "src/remote/socket.hpp"
+
+namespace cachectl::remote {
+
+namespace {
+
+using SteadyClock = lock::Deadline::Clock;
+
+constexpr std::size_t kPerTimeout = std::size_t{4} << 20U;
+constexpr std::size_t kReceived = 256 * 1024;
+
+}  // namespace
+
+/// How long one direction of an exchange may go on.
+class Connection::Timer {
+ public:
+  Timer(std::chrono::nanoseconds timeout, std::chrono::nanoseconds more)
+      : timeout_(timeout), end_(lock::Deadline::after(timeout + more)) {}
+
+  void moved(std::size_t bytes) {
+    moved_ += bytes;
+    for (; moved_ >= kPerTimeout; moved_ -= kPerTimeout) put_off(timeout_);
+  }
+  /// Time that the other end is not to blame for.
+  void put_off(std::chrono::nanoseconds time) {
+    if (!end_.is_never()) {
+      end_ = lock::Deadline::after(end_.at() - SteadyClock::now() + time);
+    }
+  }
+  [[nodiscard]] const lock::Deadline& end() const { return end_; }
+
+ private:
+  std::chrono::nanoseconds timeout_;
+  lock::Deadline end_;
+  std::size_t moved_ = 0;
+};
+
+tl::unexpected<Error> Connection::lost(const std::string& why, std::string advice) const {
+  return fail(Errc::unreachable, options_->server.describe() + ": " + why, std::move(advice));
+}
+
+Error Connection::refused(const Reply& reply) const {
+  if (reply.is(Reply::Type::error)) return refusal(server(), reply.text);
+  return {Errc::unreachable, 0, server() + ": it answers what was not asked for",
+          "check redis.url"};
+}
+
+void Connection::close() {
+  leave_parent();
+  socket_.reset();
+  reader_ = ReplyReader();
+}
+
+void Connection::leave_parent() {
+  if (!socket_.valid() || owner_ == ::getpid()) return;
+  static_cast<void>(socket_.release());
+  reader_ = ReplyReader();
+}
+
+bool Connection::is_alive() const {
+  if (!socket_.valid() || owner_ != ::getpid()) return false;
+  std::byte peeked;
+  const auto got = ::recv(socket_.get(), &peeked, 1, MSG_PEEK | MSG_DONTWAIT);
+  return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+Result<void> Connection::connect() {
+  leave_parent();
+  if (socket_.valid()) return {};
+  const auto deadline = lock::Deadline::after(options_->connect_timeout);
+  CACHECTL_ASSIGN(socket_, connect_to_server(options_->server, deadline));
+  owner_ = ::getpid();
+  reader_ = ReplyReader();
+  auto done = log_in();
+  if (!done) close();
+  return done;
+}
+
+Result<void> Connection::log_in() {
+  Commands commands;
+  if (!options_->password.empty() && options_->server.user.empty()) {
+    commands.add({"AUTH", options_->password});
+  } else if (!options_->password.empty()) {
+    commands.add({"AUTH", options_->server.user, options_->password});
+  }
+  if (options_->server.database != 0) {
+    commands.add({"SELECT", std::to_string(options_->server.database)});
+  }
+  if (commands.count() == 0) return {};
+  return run(commands,
+             [this](std::size_t, Reply& reply) -> Result<void> {
+               if (!reply.is(Reply::Type::error)) return {};
+               return fail(refused(reply).within("log in"));
+             },
+             {});
+}
+
+Result<void> Connection::exchange(const Commands& commands, const Take& take,
+                                  std::chrono::nanoseconds more) {
+  CACHECTL_TRY(connect());
+  auto done = run(commands, take, more);
+  if (!done) close();
+  return done;
+}
+
+Result<std::unique_ptr<Reply>> Connection::ask(std::initializer_list<std::string_view> command) {
+  std::unique_ptr<Reply> answer;
+  CACHECTL_TRY(exchange(Commands().add(command), [&](std::size_t, Reply& reply) -> Result<void> {
+    answer = std::make_unique<Reply>(std::move(reply));
+    return {};
+  }));
+  return answer;
+}
+
+/// Sends and receives at the same time: a server that cannot get rid of its answers stops
+/// to read.
+Result<void> Connection::run(const Commands& commands, const Take& take,
+                             std::chrono::nanoseconds more) {
+  std::string_view rest = commands.bytes();
+  Timer sending(options_->write_timeout, {});
+  while (!rest.empty()) {
+    CACHECTL_TRY(send_some(rest, sending));
+    if (rest.empty()) break;
+    CACHECTL_ASSIGN(const bool ready,
+                    wait_for_socket(socket_.get(), POLLIN | POLLOUT, sending.end()));
+    if (!ready) {
+      return lost("it does not take a request in time",
+                  "raise redis.write-timeout if that is rare");
+    }
+    CACHECTL_TRY(receive_some());
+  }
+  Timer receiving(options_->read_timeout, more);
+  for (std::size_t index = 0; index < commands.count();) {
+    auto reply = reader_.next();
+    if (reader_.failed()) return lost("its answer is not the Redis protocol", "check redis.url");
+    if (reply != nullptr) {
+      const auto before = SteadyClock::now();
+      CACHECTL_TRY(take(index++, *reply));
+      receiving.put_off(SteadyClock::now() - before);
+      continue;
+    }
+    CACHECTL_ASSIGN(const bool ready, wait_for_socket(socket_.get(), POLLIN, receiving.end()));
+    if (!ready || receiving.end().passed()) {
+      return lost("no answer in time", "raise redis.read-timeout if that is rare");
+    }
+    CACHECTL_ASSIGN(const auto received, receive_some());
+    receiving.moved(received);
+  }
+  if (!reader_.is_empty()) return lost("it answers more than it was asked", "check redis.url");
+  return {};
+}
+
+Result<void> Connection::send_some(std::string_view& rest, Timer& timer) {
+  while (!rest.empty() && !timer.end().passed()) {
+    const auto sent = ::send(socket_.get(), rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return {};
+    if (sent < 0) return lost(system_error("send").message);
+    timer.moved(static_cast<std::size_t>(sent));
+    rest.remove_prefix(static_cast<std::size_t>(sent));
+  }
+  return {};
+}
+
+/// How much was there; nothing is no failure.
+Result<std::size_t> Connection::receive_some() {
+  block_.resize(kReceived);
+  const auto got = ::recv(socket_.get(), block_.data(), block_.size(), MSG_DONTWAIT);
+  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return 0;
+  if (got < 0) return lost(system_error("receive").message);
+  if (got == 0) return lost("it has closed the connection");
+  const auto size = static_cast<std::size_t>(got);
+  if (!reader_.feed(std::span(block_).first(size))) return lost("out of memory for its answer");
+  return size;
+}
+
+}  // namespace cachectl::remote

@@ -1,0 +1,80 @@
+// Connection: one client of a Redis server, every wait of which ends in time.
+//
+//   unconnected --exchange--> connected --exchange--> connected
+//        ^                        |
+//        `---- any failure, or a fork ----'
+//
+// Nothing connects before the first exchange. An exchange is a batch of commands and all of
+// its replies; it ends within the write timeout plus the read timeout, and one timeout more
+// for each 4 MiB that went over (connecting: within the connect timeout, plus one exchange for
+// AUTH and SELECT). A server that drips bytes gains nothing. After anything but a complete
+// exchange the socket is closed, as what comes next on it could be anybody's answer.
+//
+// hiredis parses; sending and waiting are ours, because its blocking calls bound one read
+// and not one answer. MSG_NOSIGNAL: a server that goes away is an error and no SIGPIPE.
+//
+// Fork: a child that uses the object connects anew. It leaves the number of its parent's
+// socket alone, which may be another file by then.
+//
+// Thread rules: one thread at a time.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+
+#include "lock/deadline.hpp"
+#include "src/remote/options.hpp"
+#include "src/remote/reply.hpp"
+
+namespace cachectl::remote {
+
+class Connection {
+ public:
+  /// `options` must outlive it.
+  explicit Connection(const Options& options) : options_(&options) {}
+  ~Connection() { close(); }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  /// Called with each reply, in order. The time that it takes is not the server's. An error
+  /// ends the exchange.
+  using Take = std::function<Result<void>(std::size_t index, Reply& reply)>;
+
+  /// Errc::unreachable for what the server is to blame for; error replies are replies. `more`:
+  /// the time that the server is asked to wait, which is added to the read timeout.
+  [[nodiscard]] Result<void> exchange(const Commands& commands, const Take& take,
+                                      std::chrono::nanoseconds more = {});
+  /// The reply to one command.
+  [[nodiscard]] Result<std::unique_ptr<Reply>> ask(std::initializer_list<std::string_view> command);
+
+  /// A reply that is not what was asked for, as an error: see refusal().
+  [[nodiscard]] Error refused(const Reply& reply) const;
+  /// For messages.
+  [[nodiscard]] std::string server() const { return options_->server.describe(); }
+
+  /// Connected, and the other end has neither gone nor said anything unasked.
+  [[nodiscard]] bool is_alive() const;
+  [[nodiscard]] bool is_connected() const { return socket_.valid(); }
+  /// Connects and logs in, unless that is done. Errc::unreachable, Errc::remote_refused.
+  [[nodiscard]] Result<void> connect();
+
+ private:
+  class Timer;
+  void close();
+  void leave_parent();
+  [[nodiscard]] Result<void> log_in();
+  [[nodiscard]] Result<void> run(const Commands& commands, const Take& take,
+                                 std::chrono::nanoseconds more);
+  [[nodiscard]] Result<void> send_some(std::string_view& rest, Timer& timer);
+  [[nodiscard]] Result<std::size_t> receive_some();
+  [[nodiscard]] tl::unexpected<Error> lost(const std::string& why, std::string advice = {}) const;
+
+  const Options* options_;
+  lock::Fd socket_;
+  pid_t owner_ = 0;  // the process that connected
+  ReplyReader reader_;
+  std::vector<std::byte> block_;  // what one read takes; none before the first
+};
+
+}  // namespace cachectl::remote

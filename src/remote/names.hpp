@@ -1,0 +1,29 @@
+// Names of what we keep in a server: see frame.hpp.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+
+#include "src/key.hpp"
+#include "src/remote/frame.hpp"
+
+namespace cachectl::remote {
+
+class Names {
+ public:
+  explicit Names(std::string prefix) : prefix_(std::move(prefix)) {}
+
+  [[nodiscard]] std::string head(const Key& key) const {
+    return prefix_ + '{' + key.hash().hex() + '}';
+  }
+  [[nodiscard]] std::string chunk(const Key& key, const Frame& head, std::uint64_t number) const {
+    return fmt::format("{}{{{}}}:{}-{:016x}:{}", prefix_, key.hash().hex(), head.stamp.generation,
+                       head.random, number);
+  }
+
+ private:
+  std::string prefix_;
+};
+
+}  // namespace cachectl::remote

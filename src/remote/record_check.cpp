@@ -1,0 +1,34 @@
+#include "src/remote/record_check.hpp"
+
+namespace cachectl::remote {
+
+namespace {
+
+tl::unexpected<Error> not_it(std::string_view why) { return fail(Errc::corrupt, std::string(why)); }
+
+}  // namespace
+
+Result<void> RecordCheck::add(lock::Bytes part) {
+  if (seen_ == 0) {
+    CACHECTL_ASSIGN(header_, store::decode_header(part));
+    if (store::key_in(part, header_) != key_->bytes()) return not_it("it is another key's");
+    if (Stamp{header_.created, header_.generation} != stamp_) {
+      return not_it("it is of another version than its frame says");
+    }
+    if (header_.file_size() != size_) return not_it("its size is not what its header says");
+    if (header_.kind != store::Kind::bytes) return not_it("it refers to a tree, which is not here");
+    sum_.add(part.subspan(header_.payload_offset()));
+  } else {
+    sum_.add(part);
+  }
+  seen_ += part.size();
+  return {};
+}
+
+Result<void> RecordCheck::finish() const {
+  if (seen_ != size_) return not_it("its size is not what its frame says");
+  if (sum_.value() != header_.payload_checksum) return not_it("the checksum of its value is wrong");
+  return {};
+}
+
+}  // namespace cachectl::remote

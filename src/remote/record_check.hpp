@@ -1,0 +1,36 @@
+// RecordCheck: whether the bytes of a record, as they come, are those of one key and version.
+//
+// Thread rules: one thread at a time.
+#pragma once
+
+#include "src/checksum.hpp"
+#include "src/key.hpp"
+#include "src/remote/frame.hpp"
+#include "src/store/record.hpp"
+
+namespace cachectl::remote {
+
+class RecordCheck {
+ public:
+  /// `key` must outlive it.
+  RecordCheck(const Key& key, const Stamp& stamp, std::uint64_t size)
+      : key_(&key), stamp_(stamp), size_(size) {}
+
+  /// The first part must hold header and key. Errc::corrupt; Errc::format: a later version.
+  [[nodiscard]] Result<void> add(lock::Bytes part);
+  /// After all parts. Errc::corrupt.
+  [[nodiscard]] Result<void> finish() const;
+
+  /// After the first part.
+  [[nodiscard]] const store::RecordHeader& header() const { return header_; }
+
+ private:
+  const Key* key_;
+  Stamp stamp_;
+  std::uint64_t size_;
+  std::uint64_t seen_ = 0;
+  store::RecordHeader header_;
+  Checksum sum_;
+};
+
+}  // namespace cachectl::remote

@@ -1,0 +1,69 @@
+// What is said to a Redis server and what it answers (RESP2).
+//
+// Thread rules: one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lock/fd.hpp"
+
+struct redisReader;
+
+namespace cachectl::remote {
+
+/// Commands for one exchange, in the form that goes over the wire. Written here, as the
+/// formatter of hiredis makes a copy of each command that would only be copied again.
+class Commands {
+ public:
+  Commands& add(std::span<const std::string_view> arguments);
+  Commands& add(std::initializer_list<std::string_view> arguments) {
+    return add(std::span(arguments.begin(), arguments.size()));
+  }
+  [[nodiscard]] std::size_t count() const { return count_; }
+  [[nodiscard]] const std::string& bytes() const { return bytes_; }
+
+ private:
+  std::string bytes_;
+  std::size_t count_ = 0;
+};
+
+struct Reply {
+  enum class Type { string, status, error, integer, nil, array };
+  Type type = Type::nil;
+  std::string text;  ///< of string, status and error
+  long long integer = 0;
+  std::vector<std::unique_ptr<Reply>> elements;
+
+  [[nodiscard]] bool is(Type other) const { return type == other; }
+};
+
+/// Parses what the server sends. hiredis does; its sockets stay unused (see connection.hpp),
+/// and so does its own kind of reply, which would bring them into a static program.
+class ReplyReader {
+ public:
+  ReplyReader();
+
+  /// False: this is not the protocol, or not what a server says to us; use it no more.
+  [[nodiscard]] bool feed(lock::Bytes data);
+  /// The next complete one, or null: more has to be fed, or `failed`.
+  [[nodiscard]] std::unique_ptr<Reply> next();
+  [[nodiscard]] bool failed() const { return failed_; }
+  /// Nothing of a reply has come that was not taken.
+  [[nodiscard]] bool is_empty() const;
+
+ private:
+  struct Free {
+    void operator()(redisReader* reader) const;
+  };
+  std::unique_ptr<redisReader, Free> reader_;
+  std::size_t pending_ = 0;  // bytes since the last complete reply
+  bool failed_ = false;
+};
+
+}  // namespace cachectl::remote
