@@ -31,7 +31,8 @@ endif()
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME cachectl-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS
-  "libboost-filesystem1.81-dev, libexpected-dev, libxxhash-dev, libstdc++-12-dev")
+  "libboost-filesystem1.81-dev, libexpected-dev, libxxhash-dev, libhiredis-dev, libzstd-dev, \
+libstdc++-12-dev")
 if(NOT CACHECTL_STATIC)
   string(APPEND CPACK_DEBIAN_DEV_PACKAGE_DEPENDS ", libfmt-dev")
 endif()
