@@ -54,6 +54,33 @@ constexpr std::array<Option, option_count> table{{
      &Settings::daemon_gc_interval, "how often `daemon` does what `gc` does"},
     {"daemon.listen", Type::text, "off", "CACHECTL_DAEMON_LISTEN", "", &Settings::daemon_listen,
      "where `daemon` answers HTTP requests for its state, such as 127.0.0.1:9100, or off"},
+    {"redis.url", Type::text, "", "CACHECTL_REDIS_URL", "", &Settings::redis_url,
+     "the server that a fleet of machines shares values through: redis://[user@]host[:port][/db] "
+     "or "
+     "unix:/path[?db=N]; none by default"},
+    {"redis.user", Type::text, "", "CACHECTL_REDIS_USER", "", &Settings::redis_user,
+     "who we are to the server, where the URL does not say; the server's default user by default"},
+    {"redis.password-file", Type::path, "", "CACHECTL_REDIS_PASSWORD_FILE", "",
+     &Settings::redis_password_file,
+     "its first line is the password; only its owner may read it. $CACHECTL_REDIS_PASSWORD comes "
+     "first"},
+    {"redis.prefix", Type::text, "cachectl:", "CACHECTL_REDIS_PREFIX", "", &Settings::redis_prefix,
+     "what all our keys in the server begin with"},
+    {"redis.pool-size", Type::integer, "8", "CACHECTL_REDIS_POOL_SIZE", "",
+     &Settings::redis_pool_size, "the most connections of one process"},
+    {"redis.min-idle", Type::integer, "1", "CACHECTL_REDIS_MIN_IDLE", "", &Settings::redis_min_idle,
+     "how many connections of a process stay open though they are not used"},
+    {"redis.connect-timeout", Type::duration, "200ms", "CACHECTL_REDIS_CONNECT_TIMEOUT", "",
+     &Settings::redis_connect_timeout, "how long connecting to the server may take"},
+    {"redis.read-timeout", Type::duration, "500ms", "CACHECTL_REDIS_READ_TIMEOUT", "",
+     &Settings::redis_read_timeout,
+     "how long an answer of the server may take, and once more for each 4 MiB of it"},
+    {"redis.write-timeout", Type::duration, "500ms", "CACHECTL_REDIS_WRITE_TIMEOUT", "",
+     &Settings::redis_write_timeout,
+     "how long the server may take to take a request, and once more for each 4 MiB of it"},
+    {"redis.compress-above", Type::size, "4K", "CACHECTL_REDIS_COMPRESS_ABOVE", "",
+     &Settings::redis_compress_above,
+     "larger values are sent compressed (zstd), where that saves a tenth"},
 }};
 
 }  // namespace

@@ -60,7 +60,7 @@ struct Option {
   std::string_view doc;  ///< one line, no full stop
 };
 
-inline constexpr std::size_t option_count = 20;
+inline constexpr std::size_t option_count = 30;
 
 /// Every option; those without a section first, then section by section.
 [[nodiscard]] std::span<const Option, option_count> options();

@@ -65,6 +65,16 @@ struct Settings {
   std::uint64_t daemon_jobs = 0;
   std::chrono::nanoseconds daemon_gc_interval{};
   std::string daemon_listen;  ///< an address, or off
+  std::string redis_url;      ///< empty: none
+  std::string redis_user;
+  std::string redis_password_file;
+  std::string redis_prefix;
+  std::uint64_t redis_pool_size = 0;
+  std::uint64_t redis_min_idle = 0;
+  std::chrono::nanoseconds redis_connect_timeout{};
+  std::chrono::nanoseconds redis_read_timeout{};
+  std::chrono::nanoseconds redis_write_timeout{};
+  std::uint64_t redis_compress_above = 0;
 
   Entries entries;  ///< what the files say about single keys and patterns, section by section
   std::map<std::string, std::chrono::nanoseconds, std::less<>> strategies;  ///< TTLs by name
