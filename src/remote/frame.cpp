@@ -38,11 +38,14 @@ Number get(std::string_view value, std::size_t offset) {
   return number;
 }
 
+/// Of the frame's first 32 bytes and the checksum of the body. Both are small or in one piece, so
+/// that neither needs the state of a running checksum.
 std::uint64_t sum_of(std::string_view value) {
-  Checksum sum;
-  sum.add(lock::bytes_of(value.substr(0, kSumAt)));
-  sum.add(lock::bytes_of(value.substr(Frame::kSize)));
-  return sum.value();
+  std::array<std::byte, kSumAt + sizeof(std::uint64_t)> whole{};
+  const auto body = checksum_of(lock::bytes_of(value.substr(Frame::kSize)));
+  std::memcpy(whole.data(), value.data(), kSumAt);
+  std::memcpy(whole.data() + kSumAt, &body, sizeof body);
+  return checksum_of(whole);
 }
 
 /// `value` has room for the frame, and the body behind it.

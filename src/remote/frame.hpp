@@ -10,7 +10,7 @@
 //        8    8  size of what the body stands for, raw
 //       16    8  created, as in the record
 //       24    8  generation, as in the record
-//       32    8  XXH3-64 of the frame up to here and of the body
+//       32    8  XXH3-64 of the frame up to here and of the XXH3-64 of the body
 //       40       the body: those bytes; or a zstd frame of them; or 8 random bytes (chunked)
 //
 // A record of at most 8 MiB is the body under its own name, PREFIX{HASH}, HASH being the 32

@@ -3,6 +3,8 @@
 // Thread rules: one thread at a time.
 #pragma once
 
+#include <optional>
+
 #include "src/checksum.hpp"
 #include "src/key.hpp"
 #include "src/remote/frame.hpp"
@@ -30,7 +32,8 @@ class RecordCheck {
   std::uint64_t size_;
   std::uint64_t seen_ = 0;
   store::RecordHeader header_;
-  Checksum sum_;
+  std::uint64_t first_sum_ = 0;  // of a record in one part
+  std::optional<Checksum> sum_;  // of one in several
 };
 
 }  // namespace cachectl::remote

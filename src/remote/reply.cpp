@@ -11,6 +11,8 @@ namespace {
 /// More than any value that we store under one name, and what surrounds it.
 constexpr std::size_t kLargestReply = std::size_t{16} << 20U;
 constexpr int kMostElements = 4096;
+/// So much room stays when all is taken: to get it anew for each batch costs more than the batch.
+constexpr std::size_t kKeptRoom = std::size_t{1} << 20U;
 
 void append_number(std::string& text, char kind, std::size_t number) {
   char digits[24];
@@ -79,6 +81,7 @@ ReplyReader::ReplyReader()
     : reader_(::redisReaderCreateWithFunctions(
           const_cast<redisReplyObjectFunctions*>(&kReplyFunctions))) {
   failed_ = reader_ == nullptr;
+  if (!failed_) reader_->maxbuf = kKeptRoom;
 }
 
 void ReplyReader::Free::operator()(redisReader* reader) const { ::redisReaderFree(reader); }
