@@ -12,8 +12,8 @@ namespace cachectl::test {
 
 namespace fs = std::filesystem;
 
-void set_time(const std::string& path, std::int64_t seconds, std::int64_t nanoseconds) {
-  const timespec times[2] = {{0, UTIME_OMIT}, {seconds, nanoseconds}};
+void set_time(const std::string& path, std::int64_t whole, std::int64_t rest) {
+  const timespec times[2] = {{0, UTIME_OMIT}, {whole, rest}};
   if (::utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
     throw std::runtime_error("utimensat " + path);
   }

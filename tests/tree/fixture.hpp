@@ -55,7 +55,7 @@ void make_sample(const std::string& path);
 [[nodiscard]] std::string difference(const tree::Manifest& one, const tree::Manifest& other);
 
 /// Sets the modification time; of a link itself.
-void set_time(const std::string& path, std::int64_t seconds, std::int64_t nanoseconds = 0);
+void set_time(const std::string& path, std::int64_t whole, std::int64_t rest = 0);
 
 /// Runs `body` in a forked child that is another user than root, and returns what it says.
 [[nodiscard]] std::string as_nobody(const std::function<std::string()>& body);
