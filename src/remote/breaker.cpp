@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <vector>
 
 #include "lock/staged_file.hpp"
@@ -54,8 +55,9 @@ bool Breaker::is_current(const Mapping& mapping) const {
          status.st_size == kFileSize;
 }
 
-/// Complete before it has its name: a reader sees all of it or none.
-bool Breaker::make() const {
+/// Complete before it has its name: a reader sees all of it or none. Where there is none, who
+/// comes second leaves it to the first, which may have counted already.
+bool Breaker::make(Place place) const {
   const auto staging = root_->ensure_below(kStagingName, 0700, false);
   if (!staging) return false;
   auto file = lock::StagedFile::create(*staging, file_mode_);
@@ -63,6 +65,13 @@ bool Breaker::make() const {
   const std::array<Word, kWords> words{kBreakerMagic};
   if (!lock::write_all_at(file->descriptor(), std::as_bytes(std::span(words)), 0, file->path())) {
     return false;
+  }
+  if (place == Place::free) {
+    const auto name = file->name();
+    if (::linkat(staging->descriptor(), name.c_str(), root_->descriptor(), kName, 0) == 0 ||
+        errno == EEXIST) {
+      return true;
+    }
   }
   return file->commit(*root_, kName, lock::Durability::none).has_value();
 }
@@ -72,6 +81,7 @@ Breaker::Mapping* Breaker::map() {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     const lock::Fd file(::openat(root_->descriptor(), kName,
                                  O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC));
+    const auto named = !file.valid() && errno == ENOENT ? Place::free : Place::taken;
     struct stat status {};
     Word magic = 0;
     if (file.valid() && ::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode) &&
@@ -83,7 +93,7 @@ Breaker::Mapping* Breaker::map() {
       all_.push_back(mapping);
       return mapping;
     }
-    if (!make()) return nullptr;
+    if (!make(named)) return nullptr;
   }
   return nullptr;
 }

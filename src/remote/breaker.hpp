@@ -81,7 +81,8 @@ class Breaker {
   [[nodiscard]] Word* words();
   [[nodiscard]] bool is_current(const Mapping& mapping) const;
   [[nodiscard]] Mapping* map();
-  [[nodiscard]] bool make() const;
+  enum class Place { free, taken };
+  [[nodiscard]] bool make(Place place) const;
 
   const lock::Directory* root_;
   mode_t file_mode_;
