@@ -7,6 +7,7 @@
 #include "cli/exit_status.hpp"
 #include "cli/log_line.hpp"
 #include "cli/progress_line.hpp"
+#include "cli/remote_options.hpp"
 #include "lock/signals.hpp"
 #include "src/telemetry/counting.hpp"
 #include "src/telemetry/event_log.hpp"
@@ -68,6 +69,9 @@ Result<const Cache*> Session::cache() {
     options.outer = std::move(*decoded);
   }
   options.lease = lease_;
+  if (!loaded->redis_url.empty()) {
+    options.remote = [loaded] { return remote_options(*loaded); };
+  }
   if (!loaded->events_file.empty()) {
     options.observers.push_back(
         std::make_shared<telemetry::EventLog>(loaded->events_file, options.warn));

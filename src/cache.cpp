@@ -34,6 +34,10 @@ struct Cache::State {
   std::mutex mutex;  // guards the creation of root
   std::unique_ptr<store::Root> root;
   lease::Borrowed borrowed;  // what the outer locks of a lease name
+  std::mutex remote_mutex;   // guards the creation of these
+  std::unique_ptr<remote::Tier> tier;
+  std::unique_ptr<refresh::Shared> shared;
+  bool has_no_tier = false;  // it was tried, and warned of
 
   /// Null where there is none yet; another process may make it at any time. Once set it
   /// stays.
@@ -114,7 +118,67 @@ void Cache::warn(const Error& what) const {
   if (state_->options.warn) state_->options.warn(what);
 }
 
+/// Nothing is connected, read or made before it is called.
+refresh::FindShared Cache::shared() const {
+  if (!state_->options.remote) return {};
+  return [state = state_.get()]() -> const refresh::Shared* {
+    const std::lock_guard guard(state->remote_mutex);
+    if (state->shared || state->has_no_tier) return state->shared.get();
+    const auto root = state->existing();
+    if (!root || *root == nullptr) return nullptr;  // until there is a cache
+    const auto told = [state](const Error& what) {
+      if (state->options.warn) state->options.warn(what);
+    };
+    state->has_no_tier = true;
+    auto options = state->options.remote();
+    if (!options) {
+      told(std::move(options).error().within("redis"));
+      return nullptr;
+    }
+    const auto& clock = *state->options.clock;
+    auto tier = remote::Tier::open(std::move(*options), (*root)->directory(), (*root)->file_mode(),
+                                   clock, {told, {}});
+    if (!tier) {
+      told(std::move(tier).error().within("redis"));
+      return nullptr;
+    }
+    state->tier = std::move(*tier);
+    state->shared = std::make_unique<refresh::Shared>(**root, clock, told, *state->tier);
+    return state->shared.get();
+  };
+}
+
+/// After a miss on disk: whether the value is there now.
+Result<bool> Cache::take_shared(const Key& key) const {
+  if (!state_->options.remote) return false;
+  const auto root = ensure_root();
+  if (!root && refresh::can_do_without(root.error())) return false;  // it may only be read
+  if (!root) return fail(root.error());
+  const auto* tier = shared()();
+  if (tier == nullptr) return false;
+  // Of all who miss at once, one asks the server. Nobody waits for a source that runs.
+  const auto patience = lock::Deadline::after(std::chrono::seconds(1));
+  CACHECTL_ASSIGN(const auto held, store::acquire(**root, store::slot_of(key.hash()), key.bytes(),
+                                                  lock::Mode::exclusive, patience, "cachectl get"));
+  if (!held) return false;
+  CACHECTL_ASSIGN(const auto found, store::find(**root, key, store::Want::header));
+  if (found.entry && store::is_fresh(found.entry->header(), clock().now())) return true;
+  auto taken = tier->take(key);
+  if (!taken && refresh::can_do_without(taken.error())) {
+    warn(taken.error());
+    return false;
+  }
+  return taken;
+}
+
 Result<std::optional<store::Entry>> Cache::find_fresh(const Key& key) const {
+  CACHECTL_ASSIGN(auto found, find_on_disk(key));
+  if (found || !state_->options.remote) return found;
+  CACHECTL_ASSIGN(const bool taken, take_shared(key));
+  return taken ? find_on_disk(key) : std::move(found);
+}
+
+Result<std::optional<store::Entry>> Cache::find_on_disk(const Key& key) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return std::optional<store::Entry>();
   CACHECTL_ASSIGN(auto lookup, store::find(*root, key));
@@ -191,7 +255,7 @@ Result<std::optional<store::Generation>> Cache::set(const Key& key, lock::Bytes 
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
   CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root, key, policy.durability));
   CACHECTL_TRY(writer.append_output(value));
-  return publish(std::move(writer), *root, key, policy);
+  return publish_and_give(std::move(writer), *root, key, policy);
 }
 
 Result<std::optional<store::Generation>> Cache::set_from(const Key& key, int descriptor,
@@ -205,7 +269,7 @@ Result<std::optional<store::Generation>> Cache::set_from(const Key& key, int des
     if (got == 0) break;
     CACHECTL_TRY(writer.append_output(lock::Bytes(block).first(got)));
   }
-  return publish(std::move(writer), *root, key, policy);
+  return publish_and_give(std::move(writer), *root, key, policy);
 }
 
 Result<std::optional<store::Generation>> Cache::set_tree(const Key& key, const std::string& path,
@@ -365,6 +429,18 @@ Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writ
   return std::optional(header.generation);
 }
 
+/// Gives it to the other machines when the lock is free again.
+Result<std::optional<store::Generation>> Cache::publish_and_give(store::RecordWriter writer,
+                                                                 const store::Root& root,
+                                                                 const Key& key,
+                                                                 const SetPolicy& policy) const {
+  CACHECTL_ASSIGN(const auto published, publish(std::move(writer), root, key, policy));
+  if (published && state_->options.remote) {
+    if (const auto* tier = shared()()) tier->give(key);
+  }
+  return published;
+}
+
 Result<bool> Cache::remove_locked(const store::Root& root, const KeyHash& hash,
                                   std::string_view key, const WritePolicy& policy) const {
   const auto slot = store::slot_of(hash);
@@ -379,6 +455,14 @@ Result<bool> Cache::remove_locked(const store::Root& root, const KeyHash& hash,
 }
 
 Result<bool> Cache::remove(const Key& key, const WritePolicy& policy) const {
+  CACHECTL_ASSIGN(const bool removed, remove_here(key, policy));
+  if (state_->options.remote && ensure_root()) {
+    if (const auto* tier = shared()()) tier->remove(key);
+  }
+  return removed;
+}
+
+Result<bool> Cache::remove_here(const Key& key, const WritePolicy& policy) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return false;
   // Nothing there: no lock is needed to know that, not even a writable cache.
@@ -413,6 +497,11 @@ Result<std::uint64_t> Cache::remove_if(const std::function<bool(std::string_view
         CACHECTL_ASSIGN(const bool removed,
                         remove_locked(*root, hash, found->entry->key(), policy));
         count += removed ? 1 : 0;
+        if (state_->options.remote) {
+          const auto key = Key::from(std::string(found->entry->key()));
+          const auto* tier = key ? shared()() : nullptr;
+          if (tier != nullptr) tier->remove(*key);
+        }
         return true;
       }));
   if (unknown) return fail(std::move(*unknown));
@@ -425,7 +514,7 @@ Result<bool> Cache::refresh_behind(const Key& key, const refresh::Source& source
   const refresh::Warn tell = [this](const Error& what) { warn(what); };
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return false;
-  return refresh::Coalescer(*root, clock(), tell)
+  return refresh::Coalescer(*root, clock(), tell, shared())
       .refresh_behind(key, source, policy, generation, child);
 }
 
@@ -442,7 +531,7 @@ Result<refresh::RunResult> Cache::run(const Key& key, const refresh::Source& sou
     if (!created) return fail(std::move(created).error());
     root = *created;
   }
-  return refresh::Coalescer(*root, clock(), tell).run(key, source, policy, sink);
+  return refresh::Coalescer(*root, clock(), tell, shared()).run(key, source, policy, sink);
 }
 
 Result<refresh::Computed> Cache::compute(const Key& key, const refresh::ComputePolicy& policy,

@@ -43,10 +43,12 @@ namespace cachectl {
 struct CacheOptions {
   std::string root;  ///< absolute
   store::Sharing sharing = store::Sharing::owner_only;
-  lock::OuterLocks outer;          ///< locks handed down by a parent process
-  std::string lease;               ///< work under this lease; Errc::lease_lost if it has ended
-  const Clock* clock = nullptr;    ///< null: the system's
-  refresh::Warn warn;              ///< told of damaged records and the like; may be empty
+  lock::OuterLocks outer;        ///< locks handed down by a parent process
+  std::string lease;             ///< work under this lease; Errc::lease_lost if it has ended
+  const Clock* clock = nullptr;  ///< null: the system's
+  refresh::Warn warn;            ///< told of damaged records and the like; may be empty
+  /// Whom to share values with other machines by; empty: nobody. Asked when it is first needed.
+  std::function<Result<remote::Options>()> remote;
   telemetry::Observers observers;  ///< told of what happens; see telemetry/observer.hpp
 };
 
@@ -234,15 +236,22 @@ class Cache {
   explicit Cache(std::shared_ptr<State> state) : state_(std::move(state)) {}
   [[nodiscard]] Result<const store::Root*> ensure_root() const;
   [[nodiscard]] Result<std::optional<store::Entry>> find_fresh(const Key& key) const;
+  [[nodiscard]] Result<std::optional<store::Entry>> find_on_disk(const Key& key) const;
   void trim_pools(const store::Root& root, const store::GcPolicy& policy, const IdleReplicas& idle,
                   store::GcReport& report) const;
   [[nodiscard]] Result<bool> whole(Result<void> verdict) const;
   [[nodiscard]] Result<std::optional<store::Generation>> publish(
       store::RecordWriter writer, const store::Root& root, const Key& key, const SetPolicy& policy,
       store::StagedTree* tree = nullptr) const;
+  [[nodiscard]] Result<std::optional<store::Generation>> publish_and_give(
+      store::RecordWriter writer, const store::Root& root, const Key& key,
+      const SetPolicy& policy) const;
+  [[nodiscard]] Result<bool> remove_here(const Key& key, const WritePolicy& policy) const;
   [[nodiscard]] Result<bool> remove_locked(const store::Root& root, const KeyHash& hash,
                                            std::string_view key, const WritePolicy& policy) const;
   void tell(const telemetry::Happening& what) const;
+  [[nodiscard]] refresh::FindShared shared() const;
+  [[nodiscard]] Result<bool> take_shared(const Key& key) const;
   /// A read that has ended; without a header it was a miss.
   void tell_read(const Key& key, const store::RecordHeader* header, std::uint64_t bytes,
                  const telemetry::Stopwatch& since) const;

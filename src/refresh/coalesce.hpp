@@ -39,6 +39,7 @@
 #include "src/clock.hpp"
 #include "src/refresh/capture.hpp"
 #include "src/refresh/freshness.hpp"
+#include "src/refresh/shared.hpp"
 #include "src/store/store.hpp"
 #include "src/store/trees.hpp"
 
@@ -116,8 +117,8 @@ using Warn = std::function<void(const Error&)>;
 class Coalescer {
  public:
   /// All must outlive it.
-  Coalescer(const store::Root& root, const Clock& clock, const Warn& warn)
-      : root_(&root), clock_(&clock), warn_(&warn) {}
+  Coalescer(const store::Root& root, const Clock& clock, const Warn& warn, FindShared shared = {})
+      : root_(&root), clock_(&clock), warn_(&warn), shared_(std::move(shared)) {}
 
   [[nodiscard]] Result<RunResult> run(const Key& key, const Source& source, const RunPolicy& policy,
                                       const Sink& sink) const;
@@ -157,6 +158,8 @@ class Coalescer {
                                              bool& started) const;
   [[nodiscard]] Result<RunResult> ask(const Request& request) const;
   [[nodiscard]] Result<RunResult> lead(const Request& request, lock::HeldLock held) const;
+  [[nodiscard]] Result<RunResult> make(const Request& request, lock::HeldLock held) const;
+  [[nodiscard]] Result<std::optional<Value>> take_shared(const Request& request) const;
   [[nodiscard]] Result<Past> look_back(const Request& request) const;
   [[nodiscard]] Result<Attempt> attempt(const Request& request, lock::HeldLock& held,
                                         const Past& past, bool is_last) const;
@@ -181,6 +184,7 @@ class Coalescer {
   const store::Root* root_;
   const Clock* clock_;
   const Warn* warn_;
+  FindShared shared_;
 };
 
 /// Whether a source can be run though the cache failed in this way: it may be read and not

@@ -308,7 +308,39 @@ Result<Coalescer::Attempt> Coalescer::attempt(const Request& request, lock::Held
   return done;
 }
 
+/// What another machine has made, which is now ours.
+Result<std::optional<Coalescer::Value>> Coalescer::take_shared(const Request& request) const {
+  std::optional<Value> nothing;
+  const auto* shared =
+      shared_ && !request.policy.force && !request.source.makes_tree ? shared_() : nullptr;
+  if (shared == nullptr) return nothing;
+  CACHECTL_ASSIGN(const bool taken, shared->take(request.key));
+  if (!taken) return nothing;
+  CACHECTL_ASSIGN(auto found, store::find(*root_, request.key));
+  // Fresh by the maker's windows; the caller's may be narrower.
+  if (!found.entry || state_of(found.entry->header(), found.entry->last_used(),
+                               request.policy.windows, clock_->now()) != State::fresh) {
+    return nothing;
+  }
+  return usable(std::move(found), store::Place::entry, request.source);
+}
+
 Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) const {
+  CACHECTL_ASSIGN(auto value, take_shared(request));
+  if (value) {
+    held.release();
+    return serve(std::move(*value), How::shared, What::shared, request.sink, request.asked);
+  }
+  auto made = make(request, std::move(held));
+  const bool is_stored = made && made->how == How::ran && made->generation != 0 &&
+                         !made->not_stored && made->interrupted_by == 0;
+  if (is_stored && shared_ && !request.source.makes_tree) {
+    if (const auto* shared = shared_()) shared->give(request.key);
+  }
+  return made;
+}
+
+Result<RunResult> Coalescer::make(const Request& request, lock::HeldLock held) const {
   CACHECTL_ASSIGN(const Past past, look_back(request));
   const auto retries = request.policy.failure.retries;
   for (std::uint64_t retry = 0;; ++retry) {

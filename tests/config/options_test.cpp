@@ -89,7 +89,7 @@ TEST_CASE("options: a key in the wrong section is guessed by its name") {
   CHECK(nearest_option("gc.ttl") == "run.ttl");
   CHECK_FALSE(nearest_option("colour"));
   CHECK(nearest_section("rnu") == "run");
-  CHECK_FALSE(nearest_section("redis"));
+  CHECK_FALSE(nearest_section("postgres"));
 }
 
 }  // namespace cachectl::config

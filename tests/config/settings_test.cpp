@@ -139,7 +139,7 @@ TEST_CASE("settings: an unknown key is an error with file, line and the nearest 
 TEST_CASE("settings: an unknown section is an error, also an empty one") {
   CHECK(complaint("\n[rnu]\nttl = \"5m\"\n") ==
         "c.toml:2: unknown section 'rnu' (did you mean 'run'?)");
-  CHECK(complaint("[redis]\n") == "c.toml:1: unknown section 'redis'");
+  CHECK(complaint("[postgres]\n") == "c.toml:1: unknown section 'postgres'");
   CHECK(complaint("[run.more]\n") == "c.toml:1: unknown section 'run.more'");
   CHECK(complaint("run = 5") == "c.toml:1: 'run' is a section, not a key (write [run])");
   CHECK(complaint("[[run]]") == "c.toml:1: 'run' is a section, not a key (write [run])");

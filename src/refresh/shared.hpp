@@ -1,0 +1,55 @@
+// Shared: the values of other machines, by way of the remote tier.
+//
+//   leader: lock the key, look at disk, take from the server --there--> publish here, serve
+//                                                `--nothing--> run the source, publish here, give
+//
+// The server is asked by whoever holds the key's lock and found nothing on disk, so once per
+// machine. What it has is published here like any other value, with the creation and the windows
+// that it was made with; what is made here is given to it once it is published and the lock is
+// free. A server that fails is told to `warn`, unless it is left alone (remote/breaker.hpp), and
+// then nobody is kept from a result.
+//
+// Only values that are bytes travel.
+//
+// Thread-safe, as the tier is.
+#pragma once
+
+#include <functional>
+
+#include "src/remote/tier.hpp"
+#include "src/store/store.hpp"
+
+namespace cachectl::refresh {
+
+class Shared {
+ public:
+  using Warn = std::function<void(const Error&)>;
+
+  /// All must outlive it.
+  Shared(const store::Root& root, const Clock& clock, Warn warn, remote::Tier& tier)
+      : root_(&root), clock_(&clock), warn_(std::move(warn)), tier_(&tier) {}
+
+  /// Publishes the server's value of a key here, if it has one that is fresh. Under the lock of
+  /// the key. Errors are those of this machine.
+  [[nodiscard]] Result<bool> take(const Key& key) const;
+
+  /// Gives the server what is stored here. As far as it goes.
+  void give(const Key& key) const;
+
+  /// Nobody gets the server's value any more; other machines keep what they have on disk. As
+  /// far as it goes.
+  void remove(const Key& key) const;
+
+ private:
+  void tell(const Error& why, bool was_left_alone) const;
+
+  const store::Root* root_;
+  const Clock* clock_;
+  Warn warn_;
+  remote::Tier* tier_;
+};
+
+/// Makes it when it is first needed: a hit on disk is not to pay for it. Null: there is none.
+using FindShared = std::function<const Shared*()>;
+
+}  // namespace cachectl::refresh

@@ -1,0 +1,179 @@
+// Commands on several machines (roots) that share one Redis server.
+#include <catch2/catch.hpp>
+#include <memory>
+
+#include "tests/cli/support.hpp"
+
+namespace cachectl::test {
+
+namespace {
+
+/// redis-server on a Unix socket; it keeps nothing on disk.
+class Server {
+ public:
+  Server() { start(); }
+
+  [[nodiscard]] std::string url() const { return "unix:" + socket(); }
+  [[nodiscard]] const Running& process() const { return *process_; }
+  void start() {
+    Program program;
+    program.argv = {"redis-server", "--port", "0",     "--unixsocket",     socket(),
+                    "--save",       "",       "--dir", directory_.file("")};
+    process_ = std::make_unique<Running>(program);
+    REQUIRE(wait_until([&] { return say("ping") == "PONG\n"; }));
+  }
+  void kill() { process_.reset(); }
+  [[nodiscard]] std::string say(const std::string& command) const {
+    Program program;
+    program.argv = {"sh", "-c", "redis-cli -s '" + socket() + "' " + command + " 2>&1"};
+    return run(program).output;
+  }
+
+ private:
+  [[nodiscard]] std::string socket() const { return directory_.file("redis.sock"); }
+  TempDirectory directory_;
+  std::unique_ptr<Running> process_;
+};
+
+/// A machine of the fleet: a root of its own.
+class Host {
+ public:
+  explicit Host(const Server& server) : url_(server.url()) {}
+
+  Outcome operator()(std::vector<std::string> arguments) const {
+    return run(program(std::move(arguments)));
+  }
+  [[nodiscard]] Program program(std::vector<std::string> arguments) const {
+    auto program = sandbox_.cachectl(std::move(arguments));
+    program.environment.push_back("CACHECTL_REDIS_URL=" + url_);
+    return program;
+  }
+  /// `run` of a source that prints how often it ran, of all hosts.
+  [[nodiscard]] Outcome run_counted(const TempDirectory& common,
+                                    std::vector<std::string> options = {}) const {
+    std::vector<std::string> arguments{"run", "--key", "k", "--ttl", "1h"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    arguments.insert(arguments.end(), {"--", "sh", "-c",
+                                       "echo x >> " + common.file("log") + "; wc -l < " +
+                                           common.file("log") + "; echo note >&2"});
+    return (*this)(std::move(arguments));
+  }
+
+ private:
+  Sandbox sandbox_;
+  std::string url_;
+};
+
+}  // namespace
+
+TEST_CASE("redis: what one machine has made the others replay, and keep on disk") {
+  Server server;
+  const TempDirectory common;
+  const Host one(server);
+  const Host other(server);
+  const auto made = one.run_counted(common);
+  CHECK(made.output == "1\n");
+  const auto replayed = other.run_counted(common);
+  CHECK(replayed.status == 0);
+  CHECK(replayed.output == "1\n");
+  CHECK(replayed.errors == "note\n");
+  server.kill();
+  const auto kept = other.run_counted(common);
+  CHECK(kept.output == "1\n");
+  CHECK(kept.errors == "note\n");
+}
+
+TEST_CASE("redis: set, get and delete pass through, and --force makes anew for all") {
+  Server server;
+  const TempDirectory common;
+  const Host one(server);
+  const Host other(server);
+  const std::string large(3'000'000, 'v');
+  CHECK(one({"set", "small", "value"}).status == 0);
+  CHECK(other({"get", "small"}).output == "value");
+  CHECK(other({"set", "back", large}).status != 0);  // too long for an argument
+  CHECK(one({"get", "nothing"}).status == 1);
+  CHECK(one({"delete", "small"}).status == 0);
+  CHECK(Host(server)({"get", "small"}).status == 1);
+  CHECK(one.run_counted(common).output == "1\n");
+  CHECK(other.run_counted(common, {"--force"}).output == "2\n");
+  CHECK(Host(server).run_counted(common).output == "2\n");
+  CHECK(one({"set", "gone", "value", "--ttl", "1ms"}).status == 0);
+  CHECK(Host(server)({"get", "gone"}).status == 1);
+}
+
+TEST_CASE("redis: the caller's windows count, not those of the maker alone") {
+  Server server;
+  const TempDirectory common;
+  CHECK(Host(server).run_counted(common).output == "1\n");
+  const Host other(server);
+  REQUIRE(wait_until([&] { return other.run_counted(common, {"--ttl", "10ms"}).output == "2\n"; }));
+}
+
+TEST_CASE("redis: a server that is gone is told of, costs no job, and is used again when back") {
+  Server server;
+  const TempDirectory common;
+  const Host host(server);
+  CHECK(host({"set", "there", "value"}).status == 0);
+  server.kill();
+  CHECK(host({"get", "there"}).errors.empty());  // a hit asks nobody
+  const auto made = host.run_counted(common, {"--force"});
+  CHECK(made.status == 0);
+  CHECK(made.output == "1\n");
+  CHECK_THAT(made.errors, Catch::Contains("going on without it"));
+  // After a few failures it is left alone, in silence.
+  REQUIRE(wait_until([&] { return host({"set", "more", "v"}).errors.empty(); }));
+  CHECK(host.run_counted(common, {"--force"}).errors == "note\n");
+  server.start();
+  const Host fresh(server);
+  REQUIRE(wait_until([&] {
+    return host({"set", "again", "v"}).status == 0 && fresh({"get", "again"}).output == "v";
+  }));
+}
+
+TEST_CASE("redis: a server that hangs keeps nobody for longer than its timeouts") {
+  Server server;
+  const TempDirectory common;
+  const Host host(server);
+  server.process().stop();
+  const auto begin = std::chrono::steady_clock::now();
+  const auto made = host.run_counted(common);
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));
+  CHECK(made.status == 0);
+  CHECK(made.output == "1\n");
+  CHECK_THAT(made.errors, Catch::Contains("going on without it"));
+  server.process().send(SIGCONT);
+}
+
+TEST_CASE("redis: what is wrong in the configuration is told, and costs no job") {
+  Server server;
+  REQUIRE(server.say("config set requirepass secret") == "OK\n");
+  const Host host(server);
+  const auto refused = host({"run", "--", "echo", "value"});
+  CHECK(refused.status == 0);
+  CHECK(refused.output == "value\n");
+  CHECK_THAT(refused.errors, Catch::Contains("NOAUTH"));
+  auto right = host.program({"run", "--", "echo", "other"});
+  right.environment.emplace_back("CACHECTL_REDIS_PASSWORD=secret");
+  CHECK(run(right).errors.empty());
+  auto wrong = host.program({"run", "--", "echo", "third"});
+  wrong.environment.back() = "CACHECTL_REDIS_URL=redis://:secret@localhost";
+  const auto told = run(wrong);
+  CHECK(told.output == "third\n");
+  CHECK_THAT(told.errors, Catch::Contains("redis.url"));
+  CHECK_THAT(told.errors, !Catch::Contains("secret"));
+}
+
+TEST_CASE("redis: processes of one machine that miss at once ask for one value together") {
+  Server server;
+  CHECK(Host(server)({"set", "k", "value"}).status == 0);
+  REQUIRE(server.say("config resetstat") == "OK\n");
+  const Host host(server);
+  std::vector<Running> readers;
+  for (int each = 0; each < 30; ++each) readers.emplace_back(host.program({"get", "k"}));
+  for (auto& each : readers) CHECK(each.wait().output == "value");
+  const auto stats = server.say("info commandstats | grep -o 'cmdstat_get:calls=[0-9]*'");
+  CHECK(stats == "cmdstat_get:calls=1\n");
+}
+
+}  // namespace cachectl::test
