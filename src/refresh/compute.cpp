@@ -77,7 +77,7 @@ Result<Computed> Computer::compute(const Key& key, const ComputePolicy& policy,
                                    const Make& make) const {
   Asked asked{key, policy, make};
   bool started = false;
-  const auto attempted = [&]() -> Result<Computed> {
+  auto attempted = [&]() -> Result<Computed> {
     CACHECTL_ASSIGN(auto found, store::find(*root_, key));
     asked.record = number_of(found.entry);
     if (found.entry) {

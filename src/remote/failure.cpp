@@ -21,7 +21,7 @@ constexpr Word kWords[] = {
     {"NOAUTH", Errc::remote_refused, "set redis.password-file or $CACHECTL_REDIS_PASSWORD"},
     {"WRONGPASS", Errc::remote_refused,
      "check redis.user, and redis.password-file or $CACHECTL_REDIS_PASSWORD"},
-    {"NOPERM", Errc::remote_refused, "give the user the commands that docs/redis.md lists"},
+    {"NOPERM", Errc::remote_refused, "give the user the commands that docs/fleet.md lists"},
     {"READONLY", Errc::remote_refused, "name the primary server in redis.url"},
     {"MOVED", Errc::remote_refused, "a cluster is not supported: name a single server"},
     {"WRONGTYPE", Errc::remote_refused, "something else uses our keys: set redis.prefix"},

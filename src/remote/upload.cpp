@@ -99,7 +99,7 @@ Result<void> Upload::run(std::span<const RecordFile> records, Outcomes& outcomes
   return {};
 }
 
-Result<void> Upload::add_whole(const RecordFile& record, Head& head) {
+Result<void> Upload::add_whole(const RecordFile& record, Head& head) const {
   std::vector<std::byte> raw(record.header->file_size());
   CACHECTL_TRY(read_part(record, 0, raw));
   RecordCheck check(*record.key, stamp_of(*record.header), raw.size());
@@ -111,6 +111,7 @@ Result<void> Upload::add_whole(const RecordFile& record, Head& head) {
 
 Result<void> Upload::publish(std::vector<Head>& heads, Outcomes& outcomes) {
   std::vector<Head*> all;
+  all.reserve(heads.size());
   for (auto& head : heads) all.push_back(&head);
   std::vector<Head*> unknown;
   CACHECTL_TRY(run_script(all, "EVALSHA", kPublishScriptName, outcomes, unknown));

@@ -38,7 +38,7 @@ class Upload {
     std::string ttl;                  // as the script takes it
     std::vector<std::string> chunks;  // their names
   };
-  [[nodiscard]] Result<void> add_whole(const RecordFile& record, Head& head);
+  [[nodiscard]] Result<void> add_whole(const RecordFile& record, Head& head) const;
   [[nodiscard]] Result<void> publish(std::vector<Head>& heads, Outcomes& outcomes);
   [[nodiscard]] Result<void> run_script(std::span<Head*> heads, std::string_view command,
                                         std::string_view script, Outcomes& outcomes,

@@ -191,8 +191,7 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   const auto size = static_cast<std::uint64_t>(status.st_size);
   const std::size_t first = want == Want::header ? kLongestHead : kFirstRead;
   std::vector<std::byte> head(std::min<std::uint64_t>(size, first));
-  CACHECTL_ASSIGN(const std::size_t got,
-                  lock::read_full_at(file.get(), head, 0, where));
+  CACHECTL_ASSIGN(const std::size_t got, lock::read_full_at(file.get(), head, 0, where));
   head.resize(got);
 
   auto header = decode_header(head);
@@ -206,8 +205,7 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   }
   if (want == Want::value) note_use(file.get(), status);
   Lookup found;
-  found.entry = Entry(std::move(file), where, std::move(head), *header,
-                      wall_time(status.st_atim));
+  found.entry = Entry(std::move(file), where, std::move(head), *header, wall_time(status.st_atim));
   return found;
 }
 

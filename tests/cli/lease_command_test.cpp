@@ -69,12 +69,12 @@ TEST_CASE("acquire: shared leases coexist and keep an exclusive one out") {
 TEST_CASE("acquire: a hundred who wait are all served, one after the other") {
   const Sandbox sandbox;
   write_file(sandbox.file("count"), "0\n");
-  const auto outcome =
-      run(sandbox.shell("for i in $(seq 100); do (\n"
-                        "  id=$(\"$cachectl\" acquire k --quiet --owner $$ --timeout 100s) || exit 1\n"
-                        "  read -r n <../count; echo $((n + 1)) >../count\n"
-                        "  \"$cachectl\" release \"$id\" || exit 1\n"
-                        ") & done; wait"));
+  const auto outcome = run(
+      sandbox.shell("for i in $(seq 100); do (\n"
+                    "  id=$(\"$cachectl\" acquire k --quiet --owner $$ --timeout 100s) || exit 1\n"
+                    "  read -r n <../count; echo $((n + 1)) >../count\n"
+                    "  \"$cachectl\" release \"$id\" || exit 1\n"
+                    ") & done; wait"));
   CHECK(outcome.status == 0);
   CHECK(outcome.errors.empty());
   CHECK(content_of(sandbox.file("count")) == "100\n");
