@@ -10,6 +10,7 @@
 
 #include "cli/command.hpp"
 #include "cli/json.hpp"
+#include "cli/remote_options.hpp"
 #include "lock/retry.hpp"
 #include "src/config/duration.hpp"
 #include "src/config/files.hpp"
@@ -98,6 +99,7 @@ class Config final : public Command {
       return kDone;
     }
     CACHECTL_ASSIGN(const auto* settings, session.settings());
+    CACHECTL_TRY(redis_server(*settings));
     for (const auto& file : settings->files) {
       CACHECTL_TRY(session.print(escaped(file) + ": ok\n"));
     }

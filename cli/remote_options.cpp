@@ -4,11 +4,19 @@
 
 namespace cachectl::cli {
 
+Result<std::optional<remote::Address>> redis_server(const config::Settings& settings) {
+  if (settings.redis_url.empty()) return std::optional<remote::Address>();
+  auto server = remote::parse_url(settings.redis_url);
+  if (server) return std::optional(std::move(*server));
+  auto why = std::move(server).error().within("redis.url");
+  why.code = Errc::config;
+  return fail(std::move(why));
+}
+
 Result<remote::Options> remote_options(const config::Settings& settings) {
   remote::Options options;
-  auto server = remote::parse_url(settings.redis_url);
-  if (!server) return fail(std::move(server).error().within("redis.url"));
-  options.server = std::move(*server);
+  CACHECTL_ASSIGN(auto server, redis_server(settings));
+  if (server) options.server = std::move(*server);
   if (options.server.user.empty()) options.server.user = settings.redis_user;
   const char* password = ::getenv("CACHECTL_REDIS_PASSWORD");
   if (password != nullptr && *password != '\0') {

@@ -145,7 +145,7 @@ TEST_CASE("redis: a server that hangs keeps nobody for longer than its timeouts"
   server.process().send(SIGCONT);
 }
 
-TEST_CASE("redis: what is wrong in the configuration is told, and costs no job") {
+TEST_CASE("redis: a password that is wrong costs no job, and one in the URL is refused") {
   Server server;
   REQUIRE(server.say("config set requirepass secret") == "OK\n");
   const Host host(server);
@@ -159,9 +159,11 @@ TEST_CASE("redis: what is wrong in the configuration is told, and costs no job")
   auto wrong = host.program({"run", "--", "echo", "third"});
   wrong.environment.back() = "CACHECTL_REDIS_URL=redis://:secret@localhost";
   const auto told = run(wrong);
-  CHECK(told.output == "third\n");
+  CHECK(told.status == 2);
   CHECK_THAT(told.errors, Catch::Contains("redis.url"));
   CHECK_THAT(told.errors, !Catch::Contains("secret"));
+  wrong.argv = {wrong.argv.front(), "config", "check"};
+  CHECK(run(wrong).status == 2);
 }
 
 TEST_CASE("redis: processes of one machine that miss at once ask for one value together") {
