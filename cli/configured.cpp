@@ -53,6 +53,7 @@ refresh::RunPolicy policy_of(const config::EntrySettings& entry, const config::S
   failure.retry_delay = entry.retry_delay;
   failure.breaker_failures = entry.breaker_failures;
   failure.breaker_cool_down = entry.breaker_cool_down;
+  policy.coordination = entry.coordination;
   policy.deadline = lock::Deadline::after(longest_wait(entry, settings));
   policy.durability = Session::durability(settings);
   if (entry.durable && !is_flag(settings, "durability")) {

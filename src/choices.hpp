@@ -18,6 +18,12 @@ enum class OnError {
   last_good,  ///< the last good value is served, whatever its age
 };
 
+/// Who makes a value of all who ask for it at once.
+enum class Coordination {
+  local,  ///< one process of each machine
+  fleet,  ///< one process of all machines that share a server
+};
+
 /// How a replica is made, see docs/pool.md.
 enum class Way { overlay, reflink, hard_link, copy };
 

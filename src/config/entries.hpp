@@ -68,6 +68,7 @@ struct EntrySettings {
   std::optional<bool> durable;                      ///< else as in general
   std::chrono::nanoseconds source_timeout{};
   OnError on_error = OnError::stale;
+  Coordination coordination = Coordination::local;
   std::uint64_t retries = 0;
   std::chrono::nanoseconds retry_delay{};
   std::uint64_t breaker_failures = 0;

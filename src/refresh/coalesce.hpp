@@ -79,7 +79,8 @@ struct RunPolicy {
   OnTimeout on_timeout = OnTimeout::fail;
   lock::Durability durability = lock::Durability::full;
   store::Retention retention;  ///< of superseded trees
-  bool pass_signals = false;   ///< to the source; for programs that are nothing but this
+  Coordination coordination = Coordination::local;
+  bool pass_signals = false;  ///< to the source; for programs that are nothing but this
 };
 
 enum class How {

@@ -331,11 +331,24 @@ Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) c
     held.release();
     return serve(std::move(*value), How::shared, What::shared, request.sink, request.asked);
   }
+  std::unique_ptr<remote::FleetLease> lease;
+  const bool is_shared =
+      request.policy.coordination == Coordination::fleet && shared_ && !request.source.makes_tree;
+  if (const auto* shared = is_shared ? shared_() : nullptr; shared != nullptr) {
+    lease = shared->lead(request.key, request.policy.deadline);
+    // Made by another machine since we looked, or while we waited for it.
+    CACHECTL_ASSIGN(value, take_shared(request));
+    if (value) {
+      lease.reset();
+      held.release();
+      return serve(std::move(*value), How::shared, What::shared, request.sink, request.asked);
+    }
+  }
   auto made = make(request, std::move(held));
   const bool is_stored = made && made->how == How::ran && made->generation != 0 &&
                          !made->not_stored && made->interrupted_by == 0;
   if (is_stored && shared_ && !request.source.makes_tree) {
-    if (const auto* shared = shared_()) shared->give(request.key);
+    if (const auto* shared = shared_()) shared->give(request.key, lease.get());
   }
   return made;
 }

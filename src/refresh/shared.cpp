@@ -88,7 +88,16 @@ Result<bool> Shared::take(const Key& key) const {
   return *found;
 }
 
-void Shared::give(const Key& key) const {
+std::unique_ptr<remote::FleetLease> Shared::lead(const Key& key,
+                                                 const lock::Deadline& deadline) const {
+  const bool was_left_alone = tier_->breaker().left().count() > 0;
+  auto led = remote::FleetLease::lead(*tier_, key, deadline);
+  if (led) return std::move(led->second);
+  tell(led.error(), was_left_alone);
+  return nullptr;
+}
+
+void Shared::give(const Key& key, const remote::FleetLease* lease) const {
   const auto path = store::entry_name(key.hash()).path();
   const auto file = root_->directory().open_file(path, O_RDONLY);
   if (!file) return;  // removed since
@@ -101,7 +110,8 @@ void Shared::give(const Key& key) const {
     return;
   }
   const bool was_left_alone = tier_->breaker().left().count() > 0;
-  const auto given = tier_->publish(key, *header, file->get());
+  const auto given = tier_->publish(key, *header, file->get(),
+                                    lease == nullptr ? remote::Fence() : lease->fence());
   if (!given) tell(given.error(), was_left_alone);
 }
 

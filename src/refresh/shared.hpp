@@ -16,6 +16,7 @@
 
 #include <functional>
 
+#include "src/remote/fleet_lease.hpp"
 #include "src/remote/tier.hpp"
 #include "src/store/store.hpp"
 
@@ -33,8 +34,14 @@ class Shared {
   /// the key. Errors are those of this machine.
   [[nodiscard]] Result<bool> take(const Key& key) const;
 
-  /// Gives the server what is stored here. As far as it goes.
-  void give(const Key& key) const;
+  /// Makes this machine the one of the fleet that makes the value, or waits for the one that
+  /// does: then null, and the server may have it. Null, too, where the server fails, and when
+  /// the deadline passes.
+  [[nodiscard]] std::unique_ptr<remote::FleetLease> lead(const Key& key,
+                                                         const lock::Deadline& deadline) const;
+
+  /// Gives the server what is stored here, under a lease if there is one. As far as it goes.
+  void give(const Key& key, const remote::FleetLease* lease = nullptr) const;
 
   /// Nobody gets the server's value any more; other machines keep what they have on disk. As
   /// far as it goes.

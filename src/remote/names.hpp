@@ -22,6 +22,12 @@ class Names {
                        head.random, number);
   }
 
+  /// See fleet_lease.hpp.
+  [[nodiscard]] std::string lead(const Key& key) const { return head(key) + ":lead"; }
+  [[nodiscard]] std::string wake(const Key& key, std::string_view token) const {
+    return head(key) + ":wake:" + std::string(token);
+  }
+
  private:
   std::string prefix_;
 };

@@ -1,8 +1,10 @@
 // The script that publishes: replaces the head of a record unless what is there is newer.
 //
 // KEYS: the head; then the chunks that it names. ARGV: the head's value; its TTL in
-// milliseconds, empty: for ever; the latest `created` that is not from the future.
-// Answers 0 where a newer one stays, else the head that was there, as far as it may name chunks.
+// milliseconds, empty: for ever; the latest `created` that is not from the future; the name of a
+// lease and the token that it must have, both empty: none (fleet_lease.hpp).
+// Answers 0 where a newer one stays or the lease is lost, else the head that was there, as far as
+// it may name chunks.
 //
 // Numbers are compared in halves: those of Lua have 53 bits. Not as strings: Lua compares these
 // as the locale of the server says.
@@ -13,7 +15,8 @@
 namespace cachectl::remote {
 
 inline constexpr std::string_view kPublishScript =
-    R"(local old = redis.call('GETRANGE', KEYS[1], 0, 47)
+    R"(if ARGV[4] ~= '' and redis.call('GET', ARGV[4]) ~= ARGV[5] then return 0 end
+local old = redis.call('GETRANGE', KEYS[1], 0, 47)
 local function stamp(frame)
   local cl, ch, gl, gh = struct.unpack('<I4I4I4I4', frame, 17)
   return {ch, cl, gh, gl}
@@ -48,6 +51,6 @@ return old
 )";
 
 /// SHA-1 of it, in hexadecimal: its name for EVALSHA.
-inline constexpr std::string_view kPublishScriptName = "4565b8dd481f97898b98e5d1e329cd9028853d88";
+inline constexpr std::string_view kPublishScriptName = "31d0acbf66ab7baeaaeeb5775f1ec04b42dfa23c";
 
 }  // namespace cachectl::remote

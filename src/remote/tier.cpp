@@ -108,9 +108,9 @@ std::vector<Result<bool>> Tier::fetch_many(std::span<const Key> keys, const Take
   return settled(std::move(outcomes), done);
 }
 
-Result<bool> Tier::publish(const Key& key, const store::RecordHeader& header,
-                           int record_descriptor) {
-  const RecordFile record{&key, &header, record_descriptor};
+Result<bool> Tier::publish(const Key& key, const store::RecordHeader& header, int record_descriptor,
+                           Fence fence) {
+  const RecordFile record{&key, &header, record_descriptor, std::move(fence)};
   auto results = publish_many(std::span(&record, 1));
   return std::move(results.front());
 }
@@ -122,6 +122,22 @@ std::vector<Result<bool>> Tier::publish_many(std::span<const RecordFile> records
         .run(records, outcomes);
   });
   return settled(std::move(outcomes), done);
+}
+
+Result<std::unique_ptr<Reply>> Tier::ask(std::initializer_list<std::string_view> command,
+                                         std::chrono::nanoseconds more) {
+  std::unique_ptr<Reply> answer;
+  CACHECTL_TRY(with_connection([&](Connection& connection) -> Result<void> {
+    return connection.exchange(
+        Commands().add(command),
+        [&](std::size_t, Reply& reply) -> Result<void> {
+          if (reply.is(Reply::Type::error)) return fail(connection.refused(reply));
+          answer = std::make_unique<Reply>(std::move(reply));
+          return {};
+        },
+        more);
+  }));
+  return answer;
 }
 
 Result<bool> Tier::remove(const Key& key) {

@@ -65,10 +65,10 @@ class Tier {
   /// The bytes of the record, in order. False: a miss. Errc::corrupt: a large one is damaged.
   [[nodiscard]] Result<bool> fetch(const Key& key, const Take& take);
 
-  /// False: a newer one is there, or this one may not be served any more. A record of a tree is
-  /// Errc::usage, as its files are not in it.
+  /// False: a newer one is there, the fence is down, or this one may not be served any more. A
+  /// record of a tree is Errc::usage, as its files are not in it.
   [[nodiscard]] Result<bool> publish(const Key& key, const store::RecordHeader& header,
-                                     int record_descriptor);
+                                     int record_descriptor, Fence fence = {});
 
   /// True: it was there.
   [[nodiscard]] Result<bool> remove(const Key& key);
@@ -80,6 +80,12 @@ class Tier {
                                                      const TakeOne& take);
   /// publish for many, likewise.
   [[nodiscard]] std::vector<Result<bool>> publish_many(std::span<const RecordFile> records);
+
+  /// The reply to one command, which is no error; `more`: the time that the server is asked to
+  /// wait.
+  [[nodiscard]] Result<std::unique_ptr<Reply>> ask(std::initializer_list<std::string_view> command,
+                                                   std::chrono::nanoseconds more = {});
+  [[nodiscard]] const Names& names() const { return names_; }
 
   [[nodiscard]] Pool& pool() { return pool_; }
   [[nodiscard]] Breaker& breaker() { return breaker_; }

@@ -77,7 +77,7 @@ Result<void> Upload::run(std::span<const RecordFile> records, Outcomes& outcomes
       outcomes[index] = false;
       continue;
     }
-    Head head{index, record.key, {}, *ttl, {}};
+    Head head{index, record.key, &record.fence, {}, *ttl, {}};
     if (record.header->file_size() > Frame::kLargestWhole) {
       CACHECTL_TRY(publish_large(record, head, outcomes));
       continue;
@@ -132,7 +132,8 @@ Result<void> Upload::run_script(std::span<Head*> heads, std::string_view command
     const auto key_count = std::to_string(1 + head->chunks.size());
     std::vector<std::string_view> arguments{command, script, key_count, name};
     arguments.insert(arguments.end(), head->chunks.begin(), head->chunks.end());
-    arguments.insert(arguments.end(), {head->value, head->ttl, limit});
+    arguments.insert(arguments.end(),
+                     {head->value, head->ttl, limit, head->fence->lease, head->fence->token});
     commands.add(arguments);
   }
   return connection_->exchange(commands, [&](std::size_t at, Reply& reply) -> Result<void> {

@@ -12,11 +12,19 @@
 
 namespace cachectl::remote {
 
+/// The token that a lease in the server must have for a publish to count; empty: none is asked
+/// for.
+struct Fence {
+  std::string lease;
+  std::string token;
+};
+
 /// A record on disk that is to be published.
 struct RecordFile {
   const Key* key = nullptr;
   const store::RecordHeader* header = nullptr;
   int descriptor = -1;  ///< read by pread(2) from the start of the record
+  Fence fence = {};
 };
 
 class Upload {
@@ -34,6 +42,7 @@ class Upload {
   struct Head {
     std::size_t index = 0;
     const Key* key = nullptr;
+    const Fence* fence = nullptr;
     std::string value;
     std::string ttl;                  // as the script takes it
     std::vector<std::string> chunks;  // their names

@@ -17,8 +17,17 @@ class Server {
   [[nodiscard]] const Running& process() const { return *process_; }
   void start() {
     Program program;
-    program.argv = {"redis-server", "--port", "0",     "--unixsocket",     socket(),
-                    "--save",       "",       "--dir", directory_.file("")};
+    program.argv = {"redis-server",
+                    "--enable-debug-command",
+                    "yes",
+                    "--port",
+                    "0",
+                    "--unixsocket",
+                    socket(),
+                    "--save",
+                    "",
+                    "--dir",
+                    directory_.file("")};
     process_ = std::make_unique<Running>(program);
     REQUIRE(wait_until([&] { return say("ping") == "PONG\n"; }));
   }
@@ -48,6 +57,7 @@ class Host {
     program.environment.push_back("CACHECTL_REDIS_URL=" + url_);
     return program;
   }
+  [[nodiscard]] const Sandbox& sandbox() const { return sandbox_; }
   /// `run` of a source that prints how often it ran, of all hosts.
   [[nodiscard]] Outcome run_counted(const TempDirectory& common,
                                     std::vector<std::string> options = {}) const {
@@ -164,6 +174,76 @@ TEST_CASE("redis: a password that is wrong costs no job, and one in the URL is r
   CHECK_THAT(told.errors, !Catch::Contains("secret"));
   wrong.argv = {wrong.argv.front(), "config", "check"};
   CHECK(run(wrong).status == 2);
+}
+
+TEST_CASE("redis: with one leader for the fleet, machines that miss at once run the source once") {
+  Server server;
+  const TempDirectory common;
+  constexpr int kHosts = 3;
+  const int each_host = is_sanitized() ? 10 : 50;
+  std::vector<std::unique_ptr<Host>> hosts;
+  std::vector<Running> readers;
+  for (int number = 0; number < kHosts; ++number) {
+    hosts.push_back(std::make_unique<Host>(server));
+    configure(hosts.back()->sandbox(),
+              "[entries.k]\nttl = \"1h\"\ncoordination = \"fleet\"\n"
+              "shell = true\nsource = \"echo x >> " +
+                  common.file("log") + "; sleep 1; echo value\"\n");
+  }
+  for (int number = 0; number < each_host; ++number) {
+    for (const auto& host : hosts) readers.emplace_back(host->program({"get", "k"}));
+  }
+  for (auto& reader : readers) {
+    const auto outcome = reader.wait();
+    CHECK(outcome.output == "value\n");
+    CHECK(outcome.errors.empty());
+  }
+  CHECK(content_of(common.file("log")) == "x\n");
+  CHECK(server.say("keys '*lead'") == "\n");
+}
+
+TEST_CASE("redis: a leader of the fleet that dies is replaced, and one that was paused is fenced") {
+  Server server;
+  const TempDirectory common;
+  const Host one(server);
+  const Host other(server);
+  for (const auto* host : {&one, &other}) {
+    configure(host->sandbox(),
+              "[entries.k]\nttl = \"1h\"\ncoordination = \"fleet\"\nshell = true\n"
+              "source = \"echo x >> " +
+                  common.file("log") + "; until test -e " + common.file("go") +
+                  "; do sleep 0.02; done; wc -l <" + common.file("log") + "\"\n");
+  }
+  const auto starts = [&] {
+    try {
+      return lines_of(content_of(common.file("log"))).size();
+    } catch (const std::runtime_error&) {
+      return std::size_t{0};
+    }
+  };
+  Running leader(one.program({"get", "k"}));
+  REQUIRE(wait_until([&] { return starts() == 1; }));
+  Running next(other.program({"get", "k"}));
+  // Waits in the server.
+  REQUIRE(wait_until([&] { return server.say("client list | grep -c cmd=blmove") == "1\n"; }));
+  SECTION("killed") {
+    leader.send(SIGKILL);
+    REQUIRE(wait_until([&] { return starts() == 2; }));
+    write_file(common.file("go"), "");
+    CHECK(next.wait().output == "2\n");
+  }
+  SECTION("paused") {
+    leader.stop();
+    REQUIRE(wait_until([&] { return starts() == 2; }));
+    write_file(common.file("go"), "");
+    CHECK(next.wait().output == "2\n");
+    const auto before = server.say("debug digest");
+    REQUIRE(before.size() == 41);
+    leader.send(SIGCONT);
+    CHECK(leader.wait().status == 0);
+    CHECK(server.say("debug digest") == before);
+  }
+  CHECK(Host(server)({"get", "k"}).output == "2\n");
 }
 
 TEST_CASE("redis: processes of one machine that miss at once ask for one value together") {
