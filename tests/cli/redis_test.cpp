@@ -1,4 +1,6 @@
 // Commands on several machines (roots) that share one Redis server.
+#include <signal.h>
+
 #include <catch2/catch.hpp>
 #include <memory>
 
