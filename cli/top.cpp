@@ -103,8 +103,9 @@ struct Moment {
 class Picture {
  public:
   Picture(const Moment& now, const Moment* before, FullScreen::Size size)
-      : now_(now), before_(before), size_(size) {
+      : now_(now), before_(before), size_(size), total_(now.report.total()) {
     if (before != nullptr) {
+      total_before_ = before->report.total();
       seconds_ = std::chrono::duration<double>(now.taken - before->taken).count();
     }
   }
@@ -153,11 +154,13 @@ class Picture {
     return {before, row, seconds_};
   }
 
+  [[nodiscard]] Change change_of_total() const {
+    return {before_ == nullptr ? nullptr : &total_before_, total_, seconds_};
+  }
+
   [[nodiscard]] std::string changes() const {
     if (before_ == nullptr) return "-";
-    const auto total = now_.report.total();
-    const auto total_before = before_->report.total();
-    const Change change(&total_before, total, seconds_);
+    const auto change = change_of_total();
     return fmt::format("{:.1f} requests/s, {} hits, {:.1f} sources/s, {:.1f} failures/s",
                        change.rate(telemetry::requests), hits_in_percent(change.row()),
                        change.rate([](const Row& row) { return row.of(Counter::source_runs); }),
@@ -217,10 +220,7 @@ class Picture {
       add(line(each, name_of_row(each.row->name, 27)));
     }
     if (lines_.size() >= end) return;
-    const auto total = now_.report.total();
-    const auto total_before = before_ == nullptr ? Row() : before_->report.total();
-    const Change change(before_ == nullptr ? nullptr : &total_before, total, seconds_);
-    add(line({&total, change.rate(telemetry::requests)}, "total"));
+    add(line({&total_, change_of_total().rate(telemetry::requests)}, "total"));
   }
 
   [[nodiscard]] Shown shown(const Row& row) const {
@@ -238,6 +238,8 @@ class Picture {
   const Moment& now_;
   const Moment* before_;
   FullScreen::Size size_;
+  Row total_;
+  Row total_before_;
   double seconds_ = 0;
   Paint paint_;
   std::vector<std::string> lines_;

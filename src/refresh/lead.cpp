@@ -309,12 +309,11 @@ Result<Coalescer::Attempt> Coalescer::attempt(const Request& request, lock::Held
 }
 
 /// What another machine has made, which is now ours.
-Result<std::optional<Coalescer::Value>> Coalescer::take_shared(const Request& request) const {
+Result<std::optional<Coalescer::Value>> Coalescer::take_shared(const Request& request,
+                                                               const Shared& shared) const {
   std::optional<Value> nothing;
-  const auto* shared =
-      shared_ && !request.policy.force && !request.source.makes_tree ? shared_() : nullptr;
-  if (shared == nullptr) return nothing;
-  CACHECTL_ASSIGN(const bool taken, shared->take(request.key));
+  if (request.policy.force) return nothing;
+  CACHECTL_ASSIGN(const bool taken, shared.take(request.key));
   if (!taken) return nothing;
   CACHECTL_ASSIGN(auto found, store::find(*root_, request.key));
   // Fresh by the maker's windows; the caller's may be narrower.
@@ -326,30 +325,25 @@ Result<std::optional<Coalescer::Value>> Coalescer::take_shared(const Request& re
 }
 
 Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) const {
-  CACHECTL_ASSIGN(auto value, take_shared(request));
-  if (value) {
-    held.release();
-    return serve(std::move(*value), How::shared, What::shared, request.sink, request.asked);
-  }
+  // Trees stay here.
+  const auto* shared = shared_ && !request.source.makes_tree ? shared_() : nullptr;
+  if (shared == nullptr) return make(request, std::move(held));
+  CACHECTL_ASSIGN(auto value, take_shared(request, *shared));
   std::unique_ptr<remote::FleetLease> lease;
-  const bool is_shared =
-      request.policy.coordination == Coordination::fleet && shared_ && !request.source.makes_tree;
-  if (const auto* shared = is_shared ? shared_() : nullptr; shared != nullptr) {
+  if (!value && request.policy.coordination == Coordination::fleet) {
     lease = shared->lead(request.key, request.policy.deadline);
     // Made by another machine since we looked, or while we waited for it.
-    CACHECTL_ASSIGN(value, take_shared(request));
-    if (value) {
-      lease.reset();
-      held.release();
-      return serve(std::move(*value), How::shared, What::shared, request.sink, request.asked);
-    }
+    CACHECTL_ASSIGN(value, take_shared(request, *shared));
+  }
+  if (value) {
+    lease.reset();
+    held.release();
+    return serve(std::move(*value), How::shared, What::shared, request.sink, request.asked);
   }
   auto made = make(request, std::move(held));
   const bool is_stored = made && made->how == How::ran && made->generation != 0 &&
                          !made->not_stored && made->interrupted_by == 0;
-  if (is_stored && shared_ && !request.source.makes_tree) {
-    if (const auto* shared = shared_()) shared->give(request.key, lease.get());
-  }
+  if (is_stored) shared->give(request.key, lease.get());
   return made;
 }
 

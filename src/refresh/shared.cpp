@@ -92,7 +92,7 @@ std::unique_ptr<remote::FleetLease> Shared::lead(const Key& key,
                                                  const lock::Deadline& deadline) const {
   const bool was_left_alone = tier_->breaker().left().count() > 0;
   auto led = remote::FleetLease::lead(*tier_, key, deadline);
-  if (led) return std::move(led->second);
+  if (led) return std::move(*led);
   tell(led.error(), was_left_alone);
   return nullptr;
 }

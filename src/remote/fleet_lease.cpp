@@ -88,25 +88,24 @@ FleetLease::~FleetLease() {
 
 Fence FleetLease::fence() const { return {lead_, token_}; }
 
-Result<std::pair<FleetLease::Outcome, std::unique_ptr<FleetLease>>> FleetLease::lead(
-    Tier& tier, const Key& key, const lock::Deadline& deadline) {
+Result<std::unique_ptr<FleetLease>> FleetLease::lead(Tier& tier, const Key& key,
+                                                     const lock::Deadline& deadline) {
   using std::chrono::milliseconds;
-  using Led = std::pair<Outcome, std::unique_ptr<FleetLease>>;
   const auto lead = tier.names().lead(key);
   const auto token = random_token();
   if (token.empty()) return fail(system_error("draw a random number"));
   while (true) {
     CACHECTL_ASSIGN(const auto taken, tier.ask({"SET", lead, token, "NX", "PX", life()}));
     if (taken->is(Reply::Type::status)) {
-      return Led(Outcome::leads, std::unique_ptr<FleetLease>(new FleetLease(
-                                     tier, lead, tier.names().wake(key, token), token)));
+      return std::unique_ptr<FleetLease>(
+          new FleetLease(tier, lead, tier.names().wake(key, token), token));
     }
     CACHECTL_ASSIGN(const auto holder, tier.ask({"GET", lead}));
     if (!holder->is(Reply::Type::string)) continue;  // he has just ended
     CACHECTL_ASSIGN(const auto rest, tier.ask({"PTTL", lead}));
     // A little longer than he lives, so that the next round finds it free.
     auto wait = milliseconds(std::max(rest->integer, 0LL)) + milliseconds(20);
-    if (deadline.passed()) return Led(Outcome::late, nullptr);
+    if (deadline.passed()) return nullptr;
     if (!deadline.is_never()) {
       const auto left = deadline.at() - lock::Deadline::Clock::now();
       wait = std::min(wait, std::max(std::chrono::ceil<milliseconds>(left), milliseconds(1)));
@@ -115,8 +114,7 @@ Result<std::pair<FleetLease::Outcome, std::unique_ptr<FleetLease>>> FleetLease::
     const auto seconds = fmt::format("{:.3f}", static_cast<double>(wait.count()) / 1000);
     CACHECTL_ASSIGN(const auto woken,
                     tier.ask({"BLMOVE", wake, wake, "LEFT", "RIGHT", seconds}, wait));
-    if (woken->is(Reply::Type::string)) return Led(Outcome::done, nullptr);
-    if (deadline.passed()) return Led(Outcome::late, nullptr);
+    if (woken->is(Reply::Type::string) || deadline.passed()) return nullptr;
   }
 }
 

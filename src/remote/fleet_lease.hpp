@@ -21,7 +21,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "lock/deadline.hpp"
@@ -33,15 +32,10 @@ class FleetLease {
  public:
   static constexpr std::chrono::milliseconds kLife{10'000};
 
-  enum class Outcome {
-    leads,  ///< we do; make the value
-    done,   ///< somebody else has made it, or tried: look again
-    late,   ///< the deadline passed
-  };
-
+  /// Null: somebody else has made the value, or tried, or the deadline passed: look again.
   /// `tier` must outlive it. Errors are those of the server: go on without it.
-  [[nodiscard]] static Result<std::pair<Outcome, std::unique_ptr<FleetLease>>> lead(
-      Tier& tier, const Key& key, const lock::Deadline& deadline);
+  [[nodiscard]] static Result<std::unique_ptr<FleetLease>> lead(Tier& tier, const Key& key,
+                                                                const lock::Deadline& deadline);
 
   /// Wakes those who wait.
   ~FleetLease();
