@@ -96,6 +96,17 @@ Result<void> StagedFile::commit(const Directory& target, const std::string& name
   return {};
 }
 
+Result<void> StagedFile::commit_unless_there(const Directory& target, const std::string& name) {
+  const bool is_there = retry([&] {
+                          return ::linkat(staging_->descriptor(), name_.c_str(),
+                                          target.descriptor(), name.c_str(), 0);
+                        }) == 0 ||
+                        errno == EEXIST;
+  if (!is_there) return commit(target, name, Durability::none);
+  roll_back();
+  return {};
+}
+
 Result<void> StagedFile::make_anonymous() {
   CACHECTL_TRY(staging_->unlink(name_));
   name_.clear();

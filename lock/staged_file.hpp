@@ -45,6 +45,10 @@ class StagedFile {
   [[nodiscard]] Result<void> commit(const Directory& target, const std::string& name,
                                     Durability durability);
 
+  /// Gives it `name` in `target` where that is free; else leaves what is there, and is rolled
+  /// back. Not synced. A file system without hard links: replaces what is there.
+  [[nodiscard]] Result<void> commit_unless_there(const Directory& target, const std::string& name);
+
   /// Keeps the open file and gives up its name: it is gone when the last descriptor is.
   [[nodiscard]] Result<void> make_anonymous();
 

@@ -22,22 +22,20 @@
 // It holds hints and no truth: a file that is missing, cut short or no such file is replaced, one
 // that cannot be had is done without (each process then has a breaker of its own), and a time
 // from before the machine was started anew counts as past. The file is looked at by its name
-// before each use (fstatat, 0.3 us), so that a mapping of one that was removed or cut short is
-// not touched.
+// before each use (fstatat, 0.3 us), so that nobody goes on with one that was removed.
 //
 // Thread-safe. Fork: may be used by the child.
 #pragma once
-
-#include <sys/stat.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <vector>
 
-#include "lock/directory.hpp"
+#include "lock/mapped_file.hpp"
 
 namespace cachectl::remote {
 
@@ -57,7 +55,6 @@ class Breaker {
   /// `root` must outlive it. `trial`: the longest that one may take. Nothing is opened yet.
   Breaker(const lock::Directory& root, mode_t file_mode, std::chrono::nanoseconds trial)
       : root_(&root), file_mode_(file_mode), trial_(trial) {}
-  ~Breaker();
   Breaker(const Breaker&) = delete;
   Breaker& operator=(const Breaker&) = delete;
 
@@ -70,28 +67,28 @@ class Breaker {
   [[nodiscard]] std::chrono::nanoseconds left();
 
  private:
-  using Word = std::uint64_t;
   static constexpr std::size_t kWords = 8;
-  struct Mapping {
-    Word* words = nullptr;
-    dev_t device = 0;
-    ino_t inode = 0;
-  };
-
-  [[nodiscard]] Word* words();
-  [[nodiscard]] bool is_current(const Mapping& mapping) const;
-  [[nodiscard]] Mapping* map();
   enum class Place { free, taken };
+
+  using Word = lock::MappedFile::Word;
+  struct State {
+    Word failures;
+    Word until;
+    Word trials;
+  };
+  [[nodiscard]] State state();
+  [[nodiscard]] const lock::MappedFile* mapped();
+  [[nodiscard]] std::unique_ptr<lock::MappedFile> map() const;
   [[nodiscard]] bool make(Place place) const;
 
   const lock::Directory* root_;
   mode_t file_mode_;
   std::chrono::nanoseconds trial_;
   std::mutex mutex_;  // held while a file is mapped
-  std::atomic<Mapping*> current_{nullptr};
-  std::vector<Mapping*> all_;       // others may still look at an old one
+  std::atomic<const lock::MappedFile*> current_{nullptr};
+  std::vector<std::unique_ptr<lock::MappedFile>> all_;  // others may still look at an old one
   std::atomic<bool> alone_{false};  // there is no file to be had, and private_ is used
-  std::array<Word, kWords> private_{};
+  std::array<std::uint64_t, kWords> private_{};
 };
 
 }  // namespace cachectl::remote

@@ -25,18 +25,17 @@
 //
 // Not a file of this kind, of another size or version: replaced by the next reader, and no
 // concern of a writer. A reader asks each few milliseconds whether the file is still there in
-// its length: who cuts it short in between takes a page away from under us (SIGBUS), and must
-// be allowed to write to the root. Slower and safe is to read it by a system call for each
-// hit: that costs three times as much as the rest of a hit.
+// its length, and with each stamp whether a page of it was taken away (lock/mapped_file.hpp). To
+// read it by a system call costs three times as much as the rest of a hit.
 //
 // Thread-safe: yes. Any number of processes may use one file.
 #pragma once
 
 #include <atomic>
-#include <boost/interprocess/mapped_region.hpp>
 #include <memory>
 #include <optional>
 
+#include "lock/mapped_file.hpp"
 #include "src/store/root.hpp"
 
 namespace cachectl::store {
@@ -61,16 +60,13 @@ class ChangeTable {
   [[nodiscard]] bool is_current() const;
 
  private:
-  ChangeTable(const Root& root, const struct stat& status, std::uint64_t epoch,
-              boost::interprocess::mapped_region region);
+  ChangeTable(const Root& root, std::uint64_t epoch, std::unique_ptr<lock::MappedFile> mapped);
   [[nodiscard]] static Result<std::unique_ptr<ChangeTable>> map(const Root& root);
   void forget_the_dead();
 
   const Root* root_;
-  dev_t device_;
-  ino_t inode_;
   std::uint64_t epoch_;
-  boost::interprocess::mapped_region region_;
+  std::unique_ptr<lock::MappedFile> mapped_;
   mutable std::atomic<std::int64_t> looked_{0};  // tick of the coarse clock
   mutable std::atomic<bool> is_current_{true};
 };

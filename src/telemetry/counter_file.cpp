@@ -1,28 +1,20 @@
 #include "src/telemetry/counter_file.hpp"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <boost/interprocess/exceptions.hpp>
-#include <boost/interprocess/mapped_region.hpp>
+#include <cerrno>
 #include <cstring>
 
-#include "lock/retry.hpp"
 #include "lock/staged_file.hpp"
 #include "src/key.hpp"
-#include "src/telemetry/mapping_guard.hpp"
 
 namespace cachectl::telemetry {
 
 namespace {
 
-using boost::interprocess::mapped_region;
-using Atomic = std::atomic_ref<std::uint64_t>;
-static_assert(Atomic::is_always_lock_free);
+using lock::MappedFile;
 
 constexpr std::size_t kWord = sizeof(std::uint64_t);
 constexpr std::uint64_t kMagic = 0x6c74636568636163U;  // "cachectl" in the order of the bytes
@@ -53,18 +45,6 @@ std::uint64_t hash_of(std::string_view name) {
   return std::max<std::uint64_t>(KeyHash::of(name).low, 1);
 }
 
-/// What Boost.Interprocess can map: a descriptor of ours.
-class Mappable {
- public:
-  explicit Mappable(int descriptor) : descriptor_(descriptor) {}
-  [[nodiscard]] boost::interprocess::mapping_handle_t get_mapping_handle() const {
-    return {descriptor_, false};
-  }
-
- private:
-  int descriptor_;
-};
-
 /// A new file with no counts, complete but for its name.
 Result<lock::StagedFile> make(const lock::Directory& staging, mode_t mode) {
   CACHECTL_ASSIGN(auto file, lock::StagedFile::create(staging, mode));
@@ -83,95 +63,53 @@ Result<lock::StagedFile> make(const lock::Directory& staging, mode_t mode) {
 Result<void> create(const lock::Directory& root, mode_t mode) {
   CACHECTL_ASSIGN(const auto staging, root.open_below(kStaging));
   CACHECTL_ASSIGN(auto file, make(staging, mode));
-  if (::linkat(staging.descriptor(), file.name().c_str(), root.descriptor(), CounterFile::kName,
-               0) == 0 ||
-      errno == EEXIST) {
-    return {};
+  return file.commit_unless_there(root, CounterFile::kName);
+}
+
+/// Where the file could not be opened, for the reason `why`. False: nothing can be done.
+bool make_way(const lock::Directory& root, mode_t mode, int why) {
+  if (why == ENOENT) return create(root, mode).has_value();
+  const bool is_no_file = why == ELOOP || why == ENXIO || why == EISDIR;  // a link, a socket
+  return is_no_file && CounterFile::replace(root, mode).has_value();
+}
+
+enum class Verdict { good, bad, later };
+
+Verdict judge(const MappedFile* mapped) {
+  if (mapped == nullptr || mapped->status().st_size < off_t{CounterFile::kHeadSize}) {
+    return Verdict::bad;
   }
-  // A file system without links.
-  return file.commit(root, CounterFile::kName, lock::Durability::none);
+  const auto word = [&](std::size_t at) { return mapped->word(at).load(); };
+  if (word(0) != kMagic || mapped->is_tripped()) return Verdict::bad;
+  if (word(1) > CounterFile::kVersion) return Verdict::later;
+  const bool ours = word(1) == CounterFile::kVersion && word(2) == table_signature() &&
+                    word(3) == CounterFile::kSize &&
+                    mapped->status().st_size == off_t{CounterFile::kSize};
+  return ours ? Verdict::good : Verdict::bad;
 }
 
 }  // namespace
-
-struct CounterFile::Mapped {
-  Mapped(int descriptor, boost::interprocess::mode_t mode, const void* near)
-      : region(Mappable(descriptor), mode, 0, kSize, near), guard(region.get_address(), kSize) {}
-
-  mapped_region region;
-  MappingGuard guard;
-  struct stat status {};
-};
-
-/// Null: it cannot be mapped.
-std::shared_ptr<CounterFile::Mapped> CounterFile::map(int descriptor, Access access) {
-  namespace ipc = boost::interprocess;
-  // Above the heap, with room for it to grow: most of the tables of pages that an address needs
-  // are there already, and a short process is spared to make and to free them.
-  constexpr std::uintptr_t kRoom = std::uintptr_t{64} << 20U;
-  const auto above_heap = (reinterpret_cast<std::uintptr_t>(::sbrk(0)) + kRoom) / kPage * kPage;
-  for (const auto near : {above_heap, std::uintptr_t{0}}) {
-    try {
-      auto mapped = std::make_shared<Mapped>(
-          descriptor, access == Access::add ? ipc::read_write : ipc::read_only,
-          reinterpret_cast<const void*>(near));
-      return mapped->guard.is_set() ? mapped : nullptr;
-    } catch (const ipc::interprocess_exception&) {
-      // Taken, or it cannot be mapped anywhere.
-    }
-  }
-  return nullptr;
-}
-
-CounterFile::Verdict CounterFile::judge(int descriptor, Mapped* mapped) {
-  if (mapped == nullptr) return Verdict::bad;
-  auto& status = mapped->status;
-  if (lock::retry([&] { return ::fstat(descriptor, &status); }) != 0 || !S_ISREG(status.st_mode) ||
-      status.st_size < off_t{kHeadSize}) {
-    return Verdict::bad;
-  }
-  auto* const words = static_cast<std::uint64_t*>(mapped->region.get_address());
-  // A page that is written first is faulted in once, and not once more for writing.
-  if (mapped->region.get_mode() == boost::interprocess::read_write) {
-    Atomic(words[kTouched]).fetch_or(0, std::memory_order_relaxed);
-  }
-  const auto word = [&](std::size_t at) { return Atomic(words[at]).load(); };
-  if (word(0) != kMagic || mapped->guard.is_tripped()) return Verdict::bad;
-  if (word(1) > kVersion) return Verdict::later;
-  const bool ours = word(1) == kVersion && word(2) == table_signature() && word(3) == kSize &&
-                    status.st_size == off_t{kSize};
-  return ours ? Verdict::good : Verdict::bad;
-}
 
 std::optional<CounterFile> CounterFile::open(const lock::Directory& root, mode_t file_mode) {
   // Once more after each repair, which may be another's.
   constexpr int kAttempts = 4;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    // One name, so that this is as safe as Directory::open_file and half the price; who fails
-    // asks that for the reason.
-    Result<lock::Fd> file(lock::Fd(::openat(
-        root.descriptor(), kName, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC)));
-    if (!file->valid()) file = root.open_file(kName, O_RDWR | O_NONBLOCK);
-    if (!file) {
-      const int why = file.error().system_error;
-      if (why == ENOENT) {
-        if (!create(root, file_mode)) return std::nullopt;
-      } else if (why == ELOOP || why == EXDEV || why == ENXIO) {  // a link, a socket
-        if (!replace(root, file_mode)) return std::nullopt;
-      } else {
-        return std::nullopt;
-      }
+    auto file = MappedFile::open(root, kName, MappedFile::Access::add);
+    if (!file.valid()) {
+      if (!make_way(root, file_mode, errno)) return std::nullopt;
       continue;
     }
-    auto mapped = map(file->get(), Access::add);
-    const auto verdict = judge(file->get(), mapped.get());
+    auto mapped = MappedFile::map(file.get(), MappedFile::Access::add, 0, kSize);
+    // A page that is written first is faulted in once, and not once more for writing.
+    if (mapped) mapped->word(kTouched).fetch_or(0, std::memory_order_relaxed);
+    const auto verdict = judge(mapped.get());
     if (verdict == Verdict::good) return CounterFile(std::move(mapped));
     if (verdict == Verdict::later) return std::nullopt;
     // Replaced by one only: who comes second would put an empty one in the place of one that
     // has counts already. The lock is on what is to go, so that no reader needs it.
     struct stat status {};
-    if (::fstat(file->get(), &status) != 0) return std::nullopt;
-    lock::FileLock lock(std::move(*file), root.path_of(CounterFile::kName));
+    if (::fstat(file.get(), &status) != 0) return std::nullopt;
+    lock::FileLock lock(std::move(file), root.path_of(CounterFile::kName));
     const auto locked = lock.lock({0, 0}, lock::Mode::exclusive, lock::Deadline::immediately());
     if (!locked || !*locked) return std::nullopt;
     const auto named = root.status(CounterFile::kName);
@@ -182,10 +120,10 @@ std::optional<CounterFile> CounterFile::open(const lock::Directory& root, mode_t
 }
 
 std::optional<CounterFile> CounterFile::look(const lock::Directory& root) {
-  const auto file = root.open_file(CounterFile::kName, O_RDONLY | O_NONBLOCK);
-  if (!file) return std::nullopt;
-  auto mapped = map(file->get(), Access::look);
-  if (judge(file->get(), mapped.get()) != Verdict::good) return std::nullopt;
+  const auto file = MappedFile::open(root, kName, MappedFile::Access::look);
+  if (!file.valid()) return std::nullopt;
+  auto mapped = MappedFile::map(file.get(), MappedFile::Access::look, 0, kSize);
+  if (judge(mapped.get()) != Verdict::good) return std::nullopt;
   return CounterFile(std::move(mapped));
 }
 
@@ -196,17 +134,11 @@ Result<void> CounterFile::replace(const lock::Directory& root, mode_t file_mode)
 }
 
 bool CounterFile::is_current(const lock::Directory& root) const {
-  const auto named = root.status(CounterFile::kName);
-  return named && *named && lock::same_file(**named, mapped_->status) &&
-         (*named)->st_size == off_t{kSize};
-}
-
-std::uint64_t* CounterFile::word(std::size_t index) const {
-  return static_cast<std::uint64_t*>(mapped_->region.get_address()) + index;
+  return mapped_->is_current(root, kName);
 }
 
 std::uint64_t CounterFile::load(std::size_t index) const {
-  return Atomic(*word(index)).load(std::memory_order_acquire);
+  return mapped_->word(index).load(std::memory_order_acquire);
 }
 
 WallTime CounterFile::since() const {
@@ -222,11 +154,11 @@ bool CounterFile::is_named(std::size_t row, std::string_view name) {
   const auto known = load(start + kNameLength);
   if (known != 0 && known != kept.size()) return false;
   for (std::size_t at = 0; at < words.size(); ++at) {
-    const Atomic stored(*word(start + kNameText + at));
+    const auto stored = mapped_->word(start + kNameText + at);
     if (known == 0) stored.store(words[at], std::memory_order_relaxed);
     if (known != 0 && stored.load(std::memory_order_relaxed) != words[at]) return false;
   }
-  if (known == 0) Atomic(*word(start + kNameLength)).store(kept.size(), std::memory_order_release);
+  if (known == 0) mapped_->word(start + kNameLength).store(kept.size(), std::memory_order_release);
   return true;
 }
 
@@ -238,7 +170,7 @@ std::size_t CounterFile::row_of(std::string_view name) {
     const auto row = 1 + (hash + step) % kNamed;
     auto found = load(kHashes + row);
     // Where it fails, it says who was there before us.
-    if (found == 0 && Atomic(*word(kHashes + row)).compare_exchange_strong(found, hash)) {
+    if (found == 0 && mapped_->word(kHashes + row).compare_exchange_strong(found, hash)) {
       found = hash;
     }
     if (found == hash) return is_named(row, name) ? row : 0;
@@ -247,17 +179,17 @@ std::size_t CounterFile::row_of(std::string_view name) {
 }
 
 bool CounterFile::add(std::size_t row, Counter counter, std::uint64_t number) {
-  Atomic(*word(start_of(row) + kFirstCounter + index_of(counter)))
+  mapped_->word(start_of(row) + kFirstCounter + index_of(counter))
       .fetch_add(number, std::memory_order_relaxed);
-  return !mapped_->guard.is_tripped();
+  return !mapped_->is_tripped();
 }
 
 bool CounterFile::add(std::size_t row, Timing timing, std::chrono::nanoseconds duration) {
   const auto first = start_of(row) + kFirstTiming + index_of(timing) * kTimingWords;
   const auto length = std::max<std::int64_t>(duration.count(), 0);
-  Atomic(*word(first)).fetch_add(static_cast<std::uint64_t>(length), std::memory_order_relaxed);
-  Atomic(*word(first + 1 + bucket_of(duration))).fetch_add(1, std::memory_order_relaxed);
-  return !mapped_->guard.is_tripped();
+  mapped_->word(first).fetch_add(static_cast<std::uint64_t>(length), std::memory_order_relaxed);
+  mapped_->word(first + 1 + bucket_of(duration)).fetch_add(1, std::memory_order_relaxed);
+  return !mapped_->is_tripped();
 }
 
 Row CounterFile::read_row(std::size_t number) const {
@@ -285,7 +217,7 @@ std::vector<Row> CounterFile::rows() const {
   for (std::size_t number = 0; number < kRows; ++number) {
     if (number > 0 && load(kHashes + number) == 0) continue;
     auto row = read_row(number);
-    if (mapped_->guard.is_tripped()) return {};
+    if (mapped_->is_tripped()) return {};
     if (number == 0 || !row.name.empty()) found.push_back(std::move(row));  // else its maker died
   }
   return found;

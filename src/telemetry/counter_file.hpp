@@ -23,10 +23,7 @@
 // the way is renamed over, never followed or written to.
 //
 // All room is allocated when the file is made, and its size is looked at before each count. A
-// page that the file system takes away all the same is found out by a MappingGuard.
-//
-// Boost.Interprocess maps the descriptor; its file_mapping would open the file by its path
-// and follow links.
+// page that the file system takes away all the same is found out (lock/mapped_file.hpp).
 //
 // Thread-safe: no. Several processes and objects may use one file.
 #pragma once
@@ -36,7 +33,7 @@
 #include <string_view>
 #include <vector>
 
-#include "lock/directory.hpp"
+#include "lock/mapped_file.hpp"
 #include "src/clock.hpp"
 #include "src/telemetry/row.hpp"
 
@@ -80,19 +77,14 @@ class CounterFile {
   [[nodiscard]] std::vector<Row> rows() const;
 
  private:
-  enum class Access { look, add };
-  enum class Verdict { good, bad, later };
-  struct Mapped;
+  using Mapped = std::unique_ptr<lock::MappedFile>;
 
-  explicit CounterFile(std::shared_ptr<Mapped> mapped) : mapped_(std::move(mapped)) {}
-  [[nodiscard]] static std::shared_ptr<Mapped> map(int descriptor, Access access);
-  [[nodiscard]] static Verdict judge(int descriptor, Mapped* mapped);
-  [[nodiscard]] std::uint64_t* word(std::size_t index) const;
+  explicit CounterFile(Mapped mapped) : mapped_(std::move(mapped)) {}
   [[nodiscard]] std::uint64_t load(std::size_t index) const;
   [[nodiscard]] bool is_named(std::size_t row, std::string_view name);
   [[nodiscard]] Row read_row(std::size_t number) const;
 
-  std::shared_ptr<Mapped> mapped_;
+  Mapped mapped_;
 };
 
 }  // namespace cachectl::telemetry

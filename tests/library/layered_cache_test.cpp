@@ -118,6 +118,18 @@ TEST_CASE("library: another process's set and removal are seen at once") {
   }
 }
 
+TEST_CASE("library: nothing is kept once a page of the table of changes is gone") {
+  TestCache test;
+  const auto root = test.open_root();
+  const auto table = must(store::ChangeTable::open(root));
+  const auto hash = key_of("key").hash();
+  CHECK(table->stamp(hash));
+  std::filesystem::resize_file(test.file(kTable), 4096);
+  CHECK_FALSE(table->stamp(hash));
+  { const store::Change change(root, hash); }
+  CHECK(std::filesystem::file_size(test.file(kTable)) == 4096);
+}
+
 TEST_CASE("library: while a change is under way nothing is kept, nor after its writer was killed") {
   TestCache test;
   put(test.open(), key_of("key"), "old");

@@ -59,6 +59,18 @@ TEST_CASE("publish: commit replaces the old value and leaves no staging file") {
   CHECK(root.count("entries") == 1);
 }
 
+TEST_CASE("publish: a name that is there is left to who has it, where asked for") {
+  const Root root;
+  const auto staging = root.open("tmp");
+  const auto target = root.open("entries");
+  for (const std::string content : {"first", "second"}) {
+    auto file = staged(staging, content);
+    REQUIRE(file.commit_unless_there(target, "key"));
+    CHECK(content_of(root.directory.file("entries/key")) == "first");
+  }
+  CHECK(root.count("tmp") == 0);
+}
+
 TEST_CASE("publish: a staged file is invisible under its name until the commit") {
   const Root root;
   const auto staging = root.open("tmp");

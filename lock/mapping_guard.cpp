@@ -1,4 +1,4 @@
-#include "src/telemetry/mapping_guard.hpp"
+#include "lock/mapping_guard.hpp"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <cstdint>
 
-namespace cachectl::telemetry {
+namespace cachectl::lock {
 
 /// begin is set last and cleared first.
 struct MappingGuard::Slot {
@@ -23,7 +23,7 @@ static_assert(std::atomic<std::uintptr_t>::is_always_lock_free);
 namespace {
 
 struct Guarding {
-  std::array<MappingGuard::Slot, 32> slots;
+  std::array<MappingGuard::Slot, 128> slots;
   struct sigaction before {};
   std::uintptr_t page = 0;
 };
@@ -88,4 +88,4 @@ MappingGuard::~MappingGuard() {
 
 bool MappingGuard::is_tripped() const { return slot_ != nullptr && slot_->tripped; }
 
-}  // namespace cachectl::telemetry
+}  // namespace cachectl::lock

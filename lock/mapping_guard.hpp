@@ -15,7 +15,7 @@
 
 #include <cstddef>
 
-namespace cachectl::telemetry {
+namespace cachectl::lock {
 
 class MappingGuard {
  public:
@@ -37,4 +37,4 @@ class MappingGuard {
   Slot* slot_ = nullptr;
 };
 
-}  // namespace cachectl::telemetry
+}  // namespace cachectl::lock

@@ -1,4 +1,4 @@
-#include "src/telemetry/mapping_guard.hpp"
+#include "lock/mapping_guard.hpp"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -15,7 +15,7 @@
 
 namespace cachectl::test {
 
-using telemetry::MappingGuard;
+using lock::MappingGuard;
 
 namespace {
 
