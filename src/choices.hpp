@@ -25,7 +25,7 @@ enum class Coordination {
 };
 
 /// How a replica is made, see docs/pool.md.
-enum class Way { overlay, reflink, hard_link, copy };
+enum class Way { overlay, snapshot, reflink, hard_link, copy };
 
 /// Which replicas are made like new when they are taken again.
 enum class Reset {

@@ -131,6 +131,8 @@ bool contains(const std::vector<Way>& ways, Way way) {
 
 Way way_of(tree::Method method) {
   switch (method) {
+    case tree::Method::snapshot:
+      return Way::snapshot;
     case tree::Method::reflink:
       return Way::reflink;
     case tree::Method::hard_link:
@@ -146,6 +148,7 @@ tree::CopyOptions copy_options(const Options& options, const std::vector<Way>& w
   result.progress = options.progress;
   result.methods.clear();
   for (const auto way : ways) {
+    if (way == Way::snapshot) result.methods.push_back(tree::Method::snapshot);
     if (way == Way::reflink) result.methods.push_back(tree::Method::reflink);
     if (way == Way::hard_link) result.methods.push_back(tree::Method::hard_link);
     if (way == Way::copy) result.methods.push_back(tree::Method::copy);
@@ -418,8 +421,10 @@ Result<void> Pool::make_ready(Slot& slot, const store::Tree& primary, const std:
   CACHECTL_ASSIGN(const bool as_it_is, will_do(slot, primary, known));
   if (as_it_is) return {};
   CACHECTL_ASSIGN(const auto manifest, primary.manifest());
-  // Hard links share their files with the generation: what was changed is to be made anew.
-  const bool anew = !known || options_.reset == Reset::always || state.way == Way::hard_link;
+  // Hard links share their files with the generation: what was changed is to be made anew. And
+  // single files are no snapshots.
+  const bool anew = !known || options_.reset == Reset::always || state.way == Way::hard_link ||
+                    ways == std::vector{Way::snapshot};
   auto made =
       anew ? fill(slot, primary, manifest, ways, why) : update(slot, primary, manifest, ways);
   // Half a replica is good for nothing, and a full disk needs its room.

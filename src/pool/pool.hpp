@@ -40,7 +40,7 @@ struct Options {
   unsigned most = 8;  ///< slots, up to kMost
   Reset reset = Reset::dirty;
   /// Those allowed, by preference.
-  std::vector<Way> ways = {Way::overlay, Way::reflink, Way::copy};
+  std::vector<Way> ways = {Way::overlay, Way::snapshot, Way::reflink, Way::copy};
   std::function<void(const tree::Progress&)> progress;  ///< of a copy that is made
   std::string key = {};                                 ///< for who watches; empty: not known
 };

@@ -16,7 +16,8 @@ namespace {
 constexpr std::string_view kTitle = "cachectl replica 1\n";
 constexpr const char* kFile = "state";
 constexpr std::array<std::string_view, 3> kStatuses{"empty", "filling", "ready"};
-constexpr std::array<std::string_view, 4> kWays{"overlay", "reflink", "hardlink", "copy"};
+constexpr std::array<std::string_view, 5> kWays{"overlay", "snapshot", "reflink", "hardlink",
+                                                "copy"};
 
 /// One line, and not too long for the file.
 std::string line(std::string_view name, std::string_view value, std::size_t longest = 400) {

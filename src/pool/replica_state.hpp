@@ -3,7 +3,7 @@
 //   cachectl replica 1
 //   status=ready              empty, filling or ready
 //   generation=1763737959123  that it is a copy of
-//   way=reflink               how it was made: reflink, hardlink, copy or overlay
+//   way=reflink               how it was made: one of pool.copy
 //   leased=no                 yes: somebody has it, or ended without giving it back
 //   boot=0f3c…                of the machine; after another start nothing is known of it
 //   since=1763737960000       of leased, in milliseconds since 1970

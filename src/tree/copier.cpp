@@ -64,12 +64,15 @@ struct Copier::Thread {
   std::unique_ptr<std::byte[]> memory;
 };
 
-Copier::Copier(End from, End to, Manifest& manifest, const CopyOptions& options)
+Copier::Copier(End from, End to, Manifest& manifest, CopyOptions options)
     : from_(std::move(from)),
       to_(std::move(to)),
       manifest_(manifest),
-      options_(options),
-      moved_([this](std::uint64_t bytes) { report(bytes, 0); }) {}
+      options_(std::move(options)),
+      moved_([this](std::uint64_t bytes) { report(bytes, 0); }) {
+  auto& methods = options_.methods;
+  methods.erase(std::remove(methods.begin(), methods.end(), Method::snapshot), methods.end());
+}
 
 const std::string& Copier::from_path(const Item& item) const {
   return item.path.empty() ? from_.file_name : item.path;

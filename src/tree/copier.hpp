@@ -31,8 +31,9 @@ using Indexes = std::vector<std::size_t>;
 
 class Copier {
  public:
-  /// `manifest` gets the checksums that are computed on the way.
-  Copier(End from, End to, Manifest& manifest, const CopyOptions& options);
+  /// `manifest` gets the checksums that are computed on the way. A snapshot is no way to copy a
+  /// file, and not tried.
+  Copier(End from, End to, Manifest& manifest, CopyOptions options);
 
   /// Makes directories, with all rights for the owner and none for others.
   [[nodiscard]] Result<void> make_directories(const Indexes& items);
@@ -76,7 +77,7 @@ class Copier {
   End from_;
   End to_;
   Manifest& manifest_;
-  const CopyOptions& options_;
+  CopyOptions options_;
   std::function<void(std::uint64_t)> moved_;
 
   std::size_t first_method_ = 0;  ///< of options_.methods; fixed once decided_

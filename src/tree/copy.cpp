@@ -3,11 +3,15 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "lock/retry.hpp"
 #include "src/tree/copier.hpp"
+#include "src/tree/remove.hpp"
 #include "src/tree/snapshot.hpp"
+#include "src/tree/subvolume.hpp"
 #include "src/tree/walk.hpp"
 
 namespace cachectl::tree {
@@ -29,12 +33,44 @@ Result<lock::Fd> make_top(const lock::Directory& to, const std::string& name) {
   return top;
 }
 
+/// Nullopt: the tree is no subvolume, or more than one. What the snapshot has is compared with
+/// the manifest, as its files were not looked at one by one.
+Result<std::optional<Outcome>> copy_as_a_whole(const lock::Directory& from,
+                                               const std::string& from_name,
+                                               const Manifest& manifest, const lock::Directory& to,
+                                               const std::string& to_name) {
+  const lock::Fd top(open_name(from.descriptor(), from_name.c_str(), O_RDONLY | O_DIRECTORY));
+  if (!top.valid()) return fail(open_directory_error(item_name(from.path(), from_name), errno));
+  CACHECTL_ASSIGN(const bool made, snapshot_subvolume(top.get(), to, to_name));
+  if (!made) return std::optional<Outcome>();
+  CACHECTL_ASSIGN(auto listed, list_tree(to, to_name));
+  for (std::size_t i = 0; i < std::min(listed.manifest.items.size(), manifest.items.size()); ++i) {
+    listed.manifest.items[i].checksum = manifest.items[i].checksum;
+  }
+  if (listed.manifest != manifest) {
+    CACHECTL_TRY(remove_tree(to, to_name));
+    return std::optional<Outcome>();
+  }
+  return std::optional(Outcome{Method::snapshot, {}, manifest.bytes(), manifest.files(), manifest});
+}
+
 Result<Outcome> copy_listed(const lock::Directory& from, const std::string& from_name,
                             Manifest manifest, const lock::Directory& to,
                             const std::string& to_name, const CopyOptions& options) {
   CACHECTL_TRY(check_name(from_name));
   CACHECTL_TRY(check_name(to_name));
   const bool directory = manifest.items[0].type == Type::directory;
+  const auto& methods = options.methods;
+  const bool may_be_whole =
+      std::find(methods.begin(), methods.end(), Method::snapshot) != methods.end();
+  if (may_be_whole && directory && options.checksums == Checksums::no) {
+    CACHECTL_ASSIGN(auto whole, copy_as_a_whole(from, from_name, manifest, to, to_name));
+    if (whole) return std::move(*whole);
+  }
+  if (may_be_whole && methods.size() == 1) {
+    return fail(Errc::unsupported,
+                item_name(from.path(), from_name) + ": is no subvolume of btrfs, or more than one");
+  }
   lock::Fd from_top;
   lock::Fd to_top;
   End from_end{from.descriptor(), from.path(), from_name};
@@ -79,6 +115,8 @@ Result<Outcome> copy_listed(const lock::Directory& from, const std::string& from
 
 std::string_view name_of(Method method) {
   switch (method) {
+    case Method::snapshot:
+      return "snapshot";
     case Method::reflink:
       return "reflink";
     case Method::hard_link:

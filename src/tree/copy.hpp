@@ -21,12 +21,13 @@
 namespace cachectl::tree {
 
 enum class Method {
+  snapshot,   ///< a directory that is a subvolume of btrfs, as a whole, by one call
   reflink,    ///< blocks are shared until one of both is written to
   hard_link,  ///< files are shared: who writes to the copy writes to the original
   copy,
 };
 
-[[nodiscard]] std::string_view name_of(Method method);  ///< "reflink", "hardlink", "copy"
+[[nodiscard]] std::string_view name_of(Method method);  ///< "reflink", "hardlink", ...
 
 struct Progress {
   std::uint64_t bytes = 0;
@@ -34,8 +35,8 @@ struct Progress {
 };
 
 struct CopyOptions {
-  /// In order of preference. The first file with content decides which one is used, for
-  /// all files of the tree; Errc::unsupported where none works.
+  /// In order of preference; a snapshot comes before all others. The first file with content
+  /// decides which one is used, for all files of the tree; Errc::unsupported where none works.
   std::vector<Method> methods = {Method::reflink, Method::copy};
   unsigned jobs = 0;  ///< threads; 0: one for each processor, up to 8
   /// With `yes`, contents are hashed on the way: the manifest of the outcome has
