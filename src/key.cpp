@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::string_view kHexDigits = "0123456789abcdef";
 
-void append_hex(std::string& text, std::uint64_t number) {
-  for (int shift = 60; shift >= 0; shift -= 4) text += kHexDigits[number >> shift & 15U];
+void put_hex(char* text, std::uint64_t number) {
+  for (int shift = 60; shift >= 0; shift -= 4) *text++ = kHexDigits[number >> shift & 15U];
 }
 
 }  // namespace
@@ -21,11 +21,16 @@ KeyHash KeyHash::of(std::string_view bytes) {
   return {hash.high64, hash.low64};
 }
 
+void KeyHash::append_hex(std::string& text) const {
+  char digits[32];
+  put_hex(digits, high);
+  put_hex(digits + 16, low);
+  text.append(digits, sizeof digits);
+}
+
 std::string KeyHash::hex() const {
   std::string text;
-  text.reserve(32);
-  append_hex(text, high);
-  append_hex(text, low);
+  append_hex(text);
   return text;
 }
 

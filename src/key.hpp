@@ -22,6 +22,7 @@ struct KeyHash {
   [[nodiscard]] static KeyHash of(std::string_view bytes);
   /// 32 lower-case hexadecimal digits.
   [[nodiscard]] std::string hex() const;
+  void append_hex(std::string& text) const;
   [[nodiscard]] static bool parse(std::string_view hex, KeyHash& hash);
   bool operator==(const KeyHash&) const = default;
 };

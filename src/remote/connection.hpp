@@ -74,7 +74,6 @@ class Connection {
   lock::Fd socket_;
   pid_t owner_ = 0;  // the process that connected
   ReplyReader reader_;
-  std::vector<std::byte> block_;  // what one read takes; none before the first
 };
 
 }  // namespace cachectl::remote

@@ -15,7 +15,12 @@ class Names {
   explicit Names(std::string prefix) : prefix_(std::move(prefix)) {}
 
   [[nodiscard]] std::string head(const Key& key) const {
-    return prefix_ + '{' + key.hash().hex() + '}';
+    std::string name;
+    name.reserve(prefix_.size() + 34);
+    name.append(prefix_) += '{';
+    key.hash().append_hex(name);
+    name += '}';
+    return name;
   }
   [[nodiscard]] std::string chunk(const Key& key, const Frame& head, std::uint64_t number) const {
     return fmt::format("{}{{{}}}:{}-{:016x}:{}", prefix_, key.hash().hex(), head.stamp.generation,

@@ -43,16 +43,21 @@ struct Reply {
   [[nodiscard]] bool is(Type other) const { return type == other; }
 };
 
-/// Parses what the server sends. hiredis does; its sockets stay unused (see connection.hpp),
-/// and so does its own kind of reply, which would bring them into a static program.
+/// Parses what the server sends. hiredis does, all but short strings; its sockets stay unused (see
+/// connection.hpp), and so does its own kind of reply, which would bring them into a static
+/// program.
 class ReplyReader {
  public:
   ReplyReader();
 
-  /// False: this is not the protocol, or not what a server says to us; use it no more.
-  [[nodiscard]] bool feed(lock::Bytes data);
-  /// The next complete one, or null: more has to be fed, or `failed`.
+  /// Where to put what has come next, and then how much of it that was.
+  [[nodiscard]] std::span<std::byte> room();
+  void received(std::size_t size);
+  /// The next complete one, or null: more has to come, or `failed`.
   [[nodiscard]] std::unique_ptr<Reply> next();
+  /// Spares the next one its allocations, if it is small.
+  void give_back(std::unique_ptr<Reply> reply);
+  /// This is not the protocol, or not what a server says to us; use it no more.
   [[nodiscard]] bool failed() const { return failed_; }
   /// Nothing of a reply has come that was not taken.
   [[nodiscard]] bool is_empty() const;
@@ -61,7 +66,13 @@ class ReplyReader {
   struct Free {
     void operator()(redisReader* reader) const;
   };
+  void feed(lock::Bytes part);
+  [[nodiscard]] std::unique_ptr<Reply> short_string(bool& is_cut);
+
   std::unique_ptr<redisReader, Free> reader_;
+  std::vector<std::byte> block_;  // none before the first is wanted
+  lock::Bytes unfed_;             // what hiredis was not given yet, in block_
+  std::unique_ptr<Reply> spare_;
   std::size_t pending_ = 0;  // bytes since the last complete reply
   bool failed_ = false;
 };

@@ -67,6 +67,7 @@ class Entry {
         WallTime last_used);
 
   [[nodiscard]] bool all_in_head() const { return head_.size() == header_.file_size(); }
+  [[nodiscard]] Result<std::uint64_t> payload_sum() const;
 
   lock::Fd file_;
   std::string path_;
