@@ -163,7 +163,7 @@ Result<bool> Cache::take_shared(const Key& key) const {
   if (!held) return false;
   CACHECTL_ASSIGN(const auto found, store::find(**root, key, store::Want::header));
   if (found.entry && store::is_fresh(found.entry->header(), clock().now())) return true;
-  auto taken = tier->take(key);
+  auto taken = tier->take(key, store::Retention());
   if (!taken && refresh::can_do_without(taken.error())) {
     warn(taken.error());
     return false;
@@ -255,7 +255,7 @@ Result<std::optional<store::Generation>> Cache::set(const Key& key, lock::Bytes 
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
   CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root, key, policy.durability));
   CACHECTL_TRY(writer.append_output(value));
-  return publish_and_give(std::move(writer), *root, key, policy);
+  return publish(std::move(writer), *root, key, policy);
 }
 
 Result<std::optional<store::Generation>> Cache::set_from(const Key& key, int descriptor,
@@ -269,7 +269,7 @@ Result<std::optional<store::Generation>> Cache::set_from(const Key& key, int des
     if (got == 0) break;
     CACHECTL_TRY(writer.append_output(lock::Bytes(block).first(got)));
   }
-  return publish_and_give(std::move(writer), *root, key, policy);
+  return publish(std::move(writer), *root, key, policy);
 }
 
 Result<std::optional<store::Generation>> Cache::set_tree(const Key& key, const std::string& path,
@@ -402,10 +402,11 @@ Result<store::Verified> Cache::verify_all(const store::VerifyOptions& options) c
   return store::verify_all(*root, options);
 }
 
-Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writer,
-                                                        const store::Root& root, const Key& key,
-                                                        const SetPolicy& policy,
-                                                        store::StagedTree* tree) const {
+Result<std::optional<store::Generation>> Cache::publish_here(store::RecordWriter writer,
+                                                             const store::Root& root,
+                                                             const Key& key,
+                                                             const SetPolicy& policy,
+                                                             store::StagedTree* tree) const {
   CACHECTL_ASSIGN(const auto held, lock(&key, lock::Mode::exclusive, policy.deadline,
                                         "cachectl set " + key.printable()));
   const auto now = clock().now();
@@ -430,11 +431,11 @@ Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writ
 }
 
 /// Gives it to the other machines when the lock is free again.
-Result<std::optional<store::Generation>> Cache::publish_and_give(store::RecordWriter writer,
-                                                                 const store::Root& root,
-                                                                 const Key& key,
-                                                                 const SetPolicy& policy) const {
-  CACHECTL_ASSIGN(const auto published, publish(std::move(writer), root, key, policy));
+Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writer,
+                                                        const store::Root& root, const Key& key,
+                                                        const SetPolicy& policy,
+                                                        store::StagedTree* tree) const {
+  CACHECTL_ASSIGN(const auto published, publish_here(std::move(writer), root, key, policy, tree));
   if (published && state_->options.remote) {
     if (const auto* tier = shared()()) tier->give(key);
   }

@@ -243,9 +243,9 @@ class Cache {
   [[nodiscard]] Result<std::optional<store::Generation>> publish(
       store::RecordWriter writer, const store::Root& root, const Key& key, const SetPolicy& policy,
       store::StagedTree* tree = nullptr) const;
-  [[nodiscard]] Result<std::optional<store::Generation>> publish_and_give(
-      store::RecordWriter writer, const store::Root& root, const Key& key,
-      const SetPolicy& policy) const;
+  [[nodiscard]] Result<std::optional<store::Generation>> publish_here(
+      store::RecordWriter writer, const store::Root& root, const Key& key, const SetPolicy& policy,
+      store::StagedTree* tree) const;
   [[nodiscard]] Result<bool> remove_here(const Key& key, const WritePolicy& policy) const;
   [[nodiscard]] Result<bool> remove_locked(const store::Root& root, const KeyHash& hash,
                                            std::string_view key, const WritePolicy& policy) const;

@@ -170,8 +170,8 @@ constexpr auto table = std::to_array<EntryOption>({
      "how many replicas there can be at once"},
     {"pool.reset", Type::choice, "dirty", "never|dirty|always", &set<&E::pool_reset>,
      "which replicas are made like new when they come back"},
-    {"pool.copy", Type::choices, "auto", "auto|overlay|snapshot|reflink|hardlink|copy", &set<&E::pool_copy>,
-     "the ways in which replicas may be made, by preference"},
+    {"pool.copy", Type::choices, "auto", "auto|overlay|snapshot|reflink|hardlink|copy",
+     &set<&E::pool_copy>, "the ways in which replicas may be made, by preference"},
 });
 
 }  // namespace

@@ -313,7 +313,7 @@ Result<std::optional<Coalescer::Value>> Coalescer::take_shared(const Request& re
                                                                const Shared& shared) const {
   std::optional<Value> nothing;
   if (request.policy.force) return nothing;
-  CACHECTL_ASSIGN(const bool taken, shared.take(request.key));
+  CACHECTL_ASSIGN(const bool taken, shared.take(request.key, request.policy.retention));
   if (!taken) return nothing;
   CACHECTL_ASSIGN(auto found, store::find(*root_, request.key));
   // Fresh by the maker's windows; the caller's may be narrower.
@@ -325,8 +325,7 @@ Result<std::optional<Coalescer::Value>> Coalescer::take_shared(const Request& re
 }
 
 Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) const {
-  // Trees stay here.
-  const auto* shared = shared_ && !request.source.makes_tree ? shared_() : nullptr;
+  const auto* shared = shared_ ? shared_() : nullptr;
   if (shared == nullptr) return make(request, std::move(held));
   CACHECTL_ASSIGN(auto value, take_shared(request, *shared));
   std::unique_ptr<remote::FleetLease> lease;

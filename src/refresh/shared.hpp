@@ -9,8 +9,6 @@
 // free. A server that fails is told to `warn`, unless it is left alone (remote/breaker.hpp), and
 // then nobody is kept from a result.
 //
-// Only values that are bytes travel.
-//
 // Thread-safe, as the tier is.
 #pragma once
 
@@ -19,6 +17,7 @@
 #include "src/remote/fleet_lease.hpp"
 #include "src/remote/tier.hpp"
 #include "src/store/store.hpp"
+#include "src/store/trees.hpp"
 
 namespace cachectl::refresh {
 
@@ -31,8 +30,9 @@ class Shared {
       : root_(&root), clock_(&clock), warn_(std::move(warn)), tier_(&tier) {}
 
   /// Publishes the server's value of a key here, if it has one that is fresh. Under the lock of
-  /// the key. Errors are those of this machine.
-  [[nodiscard]] Result<bool> take(const Key& key) const;
+  /// the key. Of a tree that it replaces, `retention` says what stays. Errors are those of this
+  /// machine.
+  [[nodiscard]] Result<bool> take(const Key& key, const store::Retention& retention) const;
 
   /// Makes this machine the one of the fleet that makes the value, or waits for the one that
   /// does: then null, and the server may have it. Null, too, where the server fails, and when
@@ -49,6 +49,7 @@ class Shared {
 
  private:
   void tell(const Error& why, bool was_left_alone) const;
+  void warn(const Error& why) const;
 
   const store::Root* root_;
   const Clock* clock_;

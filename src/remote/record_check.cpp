@@ -8,6 +8,10 @@ tl::unexpected<Error> not_it(std::string_view why) { return fail(Errc::corrupt, 
 
 }  // namespace
 
+bool is_portable(const store::RecordHeader& header) {
+  return header.kind == store::Kind::bytes || header.output_size > 0;
+}
+
 Result<void> RecordCheck::add(lock::Bytes part) {
   if (seen_ == 0) {
     CACHECTL_ASSIGN(header_, store::decode_header(part));
@@ -16,7 +20,7 @@ Result<void> RecordCheck::add(lock::Bytes part) {
       return not_it("it is of another version than its frame says");
     }
     if (header_.file_size() != size_) return not_it("its size is not what its header says");
-    if (header_.kind != store::Kind::bytes) return not_it("it refers to a tree, which is not here");
+    if (!is_portable(header_)) return not_it("it refers to a tree, which is not in it");
     const auto payload = part.subspan(header_.payload_offset());
     if (part.size() == size_) {
       first_sum_ = checksum_of(payload);

@@ -12,6 +12,9 @@
 
 namespace cachectl::remote {
 
+/// Whether a record has all of its value in it: that of a tree, as it lies on disk, has not.
+[[nodiscard]] bool is_portable(const store::RecordHeader& header);
+
 class RecordCheck {
  public:
   /// `key` must outlive it.

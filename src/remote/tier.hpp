@@ -4,7 +4,8 @@
 //   auto hit = tier->fetch(key, [&](lock::Bytes part) { return staged.append(part); });
 //   if (!hit) ...   // the server failed us: go on as if there was none
 //
-// What is stored is the record, byte for byte (store/record.hpp), in frames (frame.hpp).
+// What is stored is the record, byte for byte (store/record.hpp), in frames (frame.hpp). That of a
+// tree has the tree as its output, as an archive (tree/archive.hpp).
 //
 // Guarantees. Never wrong data: a record is handed on only if its key is the one asked for, and
 // its checksums are right; anything else under our name is a miss, told to Hooks::warn. Of a
@@ -66,7 +67,7 @@ class Tier {
   [[nodiscard]] Result<bool> fetch(const Key& key, const Take& take);
 
   /// False: a newer one is there, the fence is down, or this one may not be served any more. A
-  /// record of a tree is Errc::usage, as its files are not in it.
+  /// record of a tree that has it not as its output is Errc::usage.
   [[nodiscard]] Result<bool> publish(const Key& key, const store::RecordHeader& header,
                                      int record_descriptor, Fence fence = {});
 

@@ -68,9 +68,9 @@ Result<void> Upload::run(std::span<const RecordFile> records, Outcomes& outcomes
   for (std::size_t index = 0; index < records.size(); ++index) {
     const auto& record = records[index];
     const auto ttl = ttl_of(*record.header, now_);
-    if (record.header->kind != store::Kind::bytes) {
+    if (!is_portable(*record.header)) {
       outcomes[index] = fail(Errc::usage, "publish '" + record.key->printable() +
-                                              "' to Redis: it is a tree, and those stay here");
+                                              "' to Redis: its tree is not in the record");
       continue;
     }
     if (!ttl) {

@@ -85,7 +85,7 @@ Result<void> RecordWriter::write(lock::Bytes data) {
   return {};
 }
 
-Result<void> RecordWriter::publish(RecordHeader header, Place place, lock::Durability durability) {
+Result<RecordHeader> RecordWriter::complete(RecordHeader header) {
   header.payload_checksum = sum_.value();
   header.output_size = output_size_;
   header.error_size = error_size_;
@@ -102,7 +102,11 @@ Result<void> RecordWriter::publish(RecordHeader header, Place place, lock::Durab
   }
   CACHECTL_TRY(flush());
   CACHECTL_TRY(lock::write_all_at(descriptor(), front, 0, path()));
+  return header;
+}
 
+Result<void> RecordWriter::publish(RecordHeader header, Place place, lock::Durability durability) {
+  CACHECTL_ASSIGN(header, complete(header));
   const timespec times[2] = {{0, UTIME_NOW}, modification_time(header.expires)};
   if (lock::retry([&] { return ::futimens(descriptor(), times); }) != 0) {
     return fail(system_error("set the time of " + path()));

@@ -43,8 +43,11 @@ class RecordWriter {
   /// Hands what was appended to the kernel, for readers of descriptor().
   [[nodiscard]] Result<void> flush();
 
-  /// Writes the header (sizes, key and checksum are filled in) and gives the record its
-  /// name. Errors as of StagedFile::commit.
+  /// Writes the header, with sizes, key and checksum filled in, which is returned: for who reads
+  /// descriptor() and publishes nothing here.
+  [[nodiscard]] Result<RecordHeader> complete(RecordHeader header);
+
+  /// Completes the record and gives it its name. Errors as of StagedFile::commit.
   [[nodiscard]] Result<void> publish(RecordHeader header, Place place, lock::Durability durability);
 
   [[nodiscard]] int descriptor() const { return file_.descriptor(); }

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -19,10 +18,6 @@
 namespace cachectl::tree {
 
 namespace {
-
-using Times = std::array<timespec, 2>;
-
-Times times_of(const Item& item) { return {timespec{0, UTIME_OMIT}, item.modified.as_timespec()}; }
 
 /// The file system, or this file, cannot do it: another method may. All else is an error.
 bool is_impossible(Method method, int error) {
@@ -98,25 +93,6 @@ void Copier::report(std::uint64_t bytes, std::uint64_t files) {
   options_.progress({bytes_, files_});
 }
 
-Result<void> Copier::make_directories(const Indexes& items) {
-  Cursor cursor(to_.top, to_.where, O_PATH);
-  for (const auto index : items) {
-    const auto& path = manifest_.items[index].path;
-    CACHECTL_ASSIGN(const int parent, cursor.at(parent_of(path)));
-    const std::string name(name_of(path));
-    if (lock::retry([&] { return ::mkdirat(parent, name.c_str(), S_IRWXU); }) != 0) {
-      return fail(system_error("mkdir " + cursor.name(path)));
-    }
-    // A umask may take our own rights. Nobody else can have come to its place: the
-    // directory it is in is ours alone.
-    if (::faccessat(parent, name.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) != 0 &&
-        !give_owner_rights(parent, name.c_str())) {
-      return fail(system_error("chmod " + cursor.name(path)));
-    }
-  }
-  return {};
-}
-
 Result<void> Copier::fill(const Indexes& items) {
   if (options_.methods.empty()) return fail(Errc::usage, "no method to copy by is allowed");
   auto first = items.end();
@@ -148,22 +124,9 @@ Result<void> Copier::fill(const Indexes& items) {
 }
 
 Result<void> Copier::put(Thread& thread, Item& item) {
-  if (item.type == Type::symlink) return put_link(thread, item);
+  if (item.type == Type::symlink) return make_symlink(thread.to, item);
   CACHECTL_TRY(put_file(thread, item));
   report(0, 1);
-  return {};
-}
-
-Result<void> Copier::put_link(Thread& thread, const Item& item) {
-  CACHECTL_ASSIGN(const int directory, thread.to.at(parent_of(item.path)));
-  const std::string name(name_of(item.path));
-  const auto times = times_of(item);
-  if (lock::retry([&] { return ::symlinkat(item.target.c_str(), directory, name.c_str()); }) != 0) {
-    return fail(system_error("make the link " + thread.to.name(item.path)));
-  }
-  if (::utimensat(directory, name.c_str(), times.data(), AT_SYMLINK_NOFOLLOW) != 0) {
-    return fail(system_error("set the time of " + thread.to.name(item.path)));
-  }
   return {};
 }
 
@@ -231,25 +194,13 @@ Result<void> Copier::clone_or_copy(Thread& thread, Item& item, std::size_t first
   if (static_cast<std::uint64_t>(from.status.st_size) != item.size) {
     return not_as_listed(thread.from.name(item.path));
   }
-  CACHECTL_ASSIGN(const int directory, thread.to.at(parent_of(to_path(item))));
-  const std::string name(name_of(to_path(item)));
-  const lock::Fd to(
-      open_name(directory, name.c_str(), O_WRONLY | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR));
-  if (!to.valid()) return fail(system_error("create " + thread.to.name(item.path)));
+  CACHECTL_ASSIGN(const auto to, make_file(thread.to, to_path(item)));
   auto copied = content(thread, item, from, to.get(), first_method);
   if (!copied && copied.error().code == Errc::unsupported) {
     return fail(none_works(thread.from.name(item.path)));
   }
   if (!copied) return fail(std::move(copied).error().within(thread.from.name(item.path)));
-  // After the content: writing takes the set-user-ID bit away, and sets the time.
-  if (lock::retry([&] { return ::fchmod(to.get(), item.mode); }) != 0) {
-    return fail(system_error("chmod " + thread.to.name(item.path)));
-  }
-  const auto times = times_of(item);
-  if (lock::retry([&] { return ::futimens(to.get(), times.data()); }) != 0) {
-    return fail(system_error("set the time of " + thread.to.name(item.path)));
-  }
-  return {};
+  return dress(to.get(), item, thread.to.name(item.path));
 }
 
 Result<void> Copier::content(Thread& thread, Item& item, const Content& from, int to,
@@ -291,49 +242,6 @@ Result<void> Copier::take_checksum(const Thread& thread, Item& item, std::uint64
     return not_as_listed(thread.from.name(item.path));
   }
   item.checksum = checksum;
-  return {};
-}
-
-Result<void> Copier::link(const Indexes& items) {
-  Cursor firsts(to_.top, to_.where, O_PATH);
-  Cursor cursor(to_.top, to_.where, O_PATH);
-  for (const auto index : items) {
-    const auto& item = manifest_.items[index];
-    CACHECTL_ASSIGN(const int from, firsts.at(parent_of(item.target)));
-    CACHECTL_ASSIGN(const int to, cursor.at(parent_of(item.path)));
-    const std::string from_name(name_of(item.target));
-    const std::string to_name(name_of(item.path));
-    if (lock::retry([&] { return ::linkat(from, from_name.c_str(), to, to_name.c_str(), 0); }) !=
-        0) {
-      return fail(system_error("link " + cursor.name(item.path)));
-    }
-  }
-  return {};
-}
-
-Result<void> Copier::finish(const Indexes& items) {
-  Cursor cursor(to_.top, to_.where, O_PATH);
-  // std::views::reverse is beyond clang 14.
-  for (auto index = items.rbegin();  // NOLINT(modernize-loop-convert)
-       index != items.rend(); ++index) {
-    const auto& item = manifest_.items[*index];
-    lock::Fd opened;
-    if (!item.path.empty()) {
-      CACHECTL_ASSIGN(const int parent, cursor.at(parent_of(item.path)));
-      const std::string name(name_of(item.path));
-      // By a descriptor: there is no fchmodat that does not follow links.
-      opened = lock::Fd(open_name(parent, name.c_str(), O_RDONLY | O_DIRECTORY));
-      if (!opened.valid()) return fail(open_directory_error(cursor.name(item.path), errno));
-    }
-    const int directory = item.path.empty() ? to_.top : opened.get();
-    const auto times = times_of(item);
-    if (lock::retry([&] { return ::fchmod(directory, item.mode); }) != 0) {
-      return fail(system_error("chmod " + cursor.name(item.path)));
-    }
-    if (lock::retry([&] { return ::futimens(directory, times.data()); }) != 0) {
-      return fail(system_error("set the time of " + cursor.name(item.path)));
-    }
-  }
   return {};
 }
 

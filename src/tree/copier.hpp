@@ -17,6 +17,7 @@
 #include "src/tree/content.hpp"
 #include "src/tree/copy.hpp"
 #include "src/tree/cursor.hpp"
+#include "src/tree/skeleton.hpp"
 
 namespace cachectl::tree {
 
@@ -27,24 +28,14 @@ struct End {
   std::string file_name;  ///< of a tree that is a file; else empty
 };
 
-using Indexes = std::vector<std::size_t>;
-
 class Copier {
  public:
   /// `manifest` gets the checksums that are computed on the way. A snapshot is no way to copy a
   /// file, and not tried.
   Copier(End from, End to, Manifest& manifest, CopyOptions options);
 
-  /// Makes directories, with all rights for the owner and none for others.
-  [[nodiscard]] Result<void> make_directories(const Indexes& items);
   /// Files and symbolic links, complete with mode and time.
   [[nodiscard]] Result<void> fill(const Indexes& items);
-  /// Further names of files.
-  [[nodiscard]] Result<void> link(const Indexes& items);
-  /// Modes and times of directories, the deepest first: each change below sets the time
-  /// again, and one that its owner may not enter bars the way.
-  [[nodiscard]] Result<void> finish(const Indexes& items);
-
   /// What the copy of one file needs, for each thread.
   struct Thread;
 
@@ -55,7 +46,6 @@ class Copier {
 
  private:
   [[nodiscard]] Result<void> put(Thread& thread, Item& item);
-  [[nodiscard]] Result<void> put_link(Thread& thread, const Item& item);
   [[nodiscard]] Result<void> put_file(Thread& thread, Item& item);
   [[nodiscard]] Result<bool> share_file(Thread& thread, Item& item);
   [[nodiscard]] Result<void> clone_or_copy(Thread& thread, Item& item, std::size_t first_method);

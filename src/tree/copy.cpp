@@ -18,21 +18,6 @@ namespace cachectl::tree {
 
 namespace {
 
-/// Makes the top directory of a copy.
-Result<lock::Fd> make_top(const lock::Directory& to, const std::string& name) {
-  const auto what = item_name(to.path(), name);
-  const int at = to.descriptor();
-  if (lock::retry([&] { return ::mkdirat(at, name.c_str(), S_IRWXU); }) != 0) {
-    return fail(system_error("mkdir " + what));
-  }
-  lock::Fd top(open_name(at, name.c_str(), O_RDONLY | O_DIRECTORY));
-  if (!top.valid() && errno == EACCES && give_owner_rights(at, name.c_str())) {
-    top = lock::Fd(open_name(at, name.c_str(), O_RDONLY | O_DIRECTORY));
-  }
-  if (!top.valid()) return fail(open_directory_error(what, errno));
-  return top;
-}
-
 /// Nullopt: the tree is no subvolume, or more than one. What the snapshot has is compared with
 /// the manifest, as its files were not looked at one by one.
 Result<std::optional<Outcome>> copy_as_a_whole(const lock::Directory& from,
@@ -84,29 +69,14 @@ Result<Outcome> copy_listed(const lock::Directory& from, const std::string& from
     to_end = {to_top.get(), item_name(to.path(), to_name), {}};
   }
 
-  Indexes directories;
-  Indexes contents;
-  Indexes links;
-  for (std::size_t i = 0; i < manifest.items.size(); ++i) {
-    switch (manifest.items[i].type) {
-      case Type::directory:
-        if (i > 0) directories.push_back(i);
-        break;
-      case Type::hard_link:
-        links.push_back(i);
-        break;
-      case Type::file:
-      case Type::symlink:
-        contents.push_back(i);
-        break;
-    }
-  }
+  auto parts = parts_of(manifest);
+  const Skeleton skeleton(to_end.top, to_end.where, manifest);
   Copier copier(std::move(from_end), std::move(to_end), manifest, options);
-  CACHECTL_TRY(copier.make_directories(directories));
-  CACHECTL_TRY(copier.fill(contents));
-  CACHECTL_TRY(copier.link(links));
-  if (directory) directories.insert(directories.begin(), 0);
-  CACHECTL_TRY(copier.finish(directories));
+  CACHECTL_TRY(skeleton.make_directories(parts.directories));
+  CACHECTL_TRY(copier.fill(parts.contents));
+  CACHECTL_TRY(skeleton.link(parts.links));
+  if (directory) parts.directories.insert(parts.directories.begin(), 0);
+  CACHECTL_TRY(skeleton.finish(parts.directories));
   return Outcome{copier.method(), copier.why_not(), copier.bytes(), copier.files(),
                  std::move(manifest)};
 }

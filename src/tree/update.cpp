@@ -52,12 +52,13 @@ class Update {
         (type == Type::hard_link ? links : contents).push_back(n);
       }
     }
+    const Skeleton skeleton(top_.directory.get(), where_, now_);
     Copier copier(std::move(from), {top_.directory.get(), where_, {}}, now_, options);
-    CACHECTL_TRY(copier.make_directories(directories));
+    CACHECTL_TRY(skeleton.make_directories(directories));
     CACHECTL_TRY(copier.fill(contents));
-    CACHECTL_TRY(copier.link(links));
+    CACHECTL_TRY(skeleton.link(links));
     CACHECTL_TRY(retouch());
-    CACHECTL_TRY(copier.finish(dirty));
+    CACHECTL_TRY(skeleton.finish(dirty));
     CACHECTL_ASSIGN(auto snapshot, stamps());
     return Updated{copier.method(), copier.why_not(), copier.bytes(),     copier.files(),
                    plan_.removed,   plan_.changed,    std::move(snapshot)};

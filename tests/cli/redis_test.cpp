@@ -114,6 +114,62 @@ TEST_CASE("redis: set, get and delete pass through, and --force makes anew for a
   CHECK(Host(server)({"get", "gone"}).status == 1);
 }
 
+TEST_CASE("redis: a tree travels with all that it has, and is published whole") {
+  Server server;
+  const Host one(server);
+  const Host other(server);
+  const auto sh = [](const Host& host, const std::string& script) {
+    auto program = host.sandbox().shell(script);
+    program.environment = host.program({}).environment;
+    return run(program);
+  };
+  // Of one frame, and of several.
+  const std::string size = GENERATE("100", "9000000");
+  CHECK(sh(one,
+           "mkdir -p in/d/empty; echo 1 > in/x; ln in/x in/d/hard; ln -s ../x in/d/soft; "
+           "head -c " +
+               size +
+               " /dev/urandom > in/d/large; chmod 750 in/d; chmod 600 in/x; "
+               "touch -d 2001-01-01T01:02:03.456789Z in/x in/d; $cachectl set k --dir in")
+            .status == 0);
+  const std::string list =
+      " && find . -printf '%p %y %m %n %s %l %T@\\n' | sort && sha256sum x d/large";
+  const auto made = sh(one, "cd \"$($cachectl path k)\"" + list);
+  const auto taken = sh(other, "cd \"$($cachectl path k)\"" + list);
+  CHECK(made.status == 0);
+  CHECK(taken.errors.empty());
+  CHECK(taken.output == made.output);
+  server.kill();
+  CHECK(sh(other, "$cachectl verify k && $cachectl pool exec k -- sh -c 'cat $CACHECTL_REPLICA/x'")
+            .output == "1\n");
+}
+
+TEST_CASE("redis: a tree that one machine's source has made the others do not make again") {
+  Server server;
+  const TempDirectory common;
+  const std::string script = "echo x >> " + common.file("log") +
+                             "; mkdir $CACHECTL_OUTPUT; wc -l < " + common.file("log") +
+                             " > $CACHECTL_OUTPUT/count";
+  const auto count = [&](const Host& host, std::vector<std::string> options) {
+    std::vector<std::string> arguments{"run", "--key", "k", "--ttl", "1h", "--tree"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    arguments.insert(arguments.end(), {"--", "sh", "-c", script});
+    const auto outcome = host(std::move(arguments));
+    CHECK(outcome.errors.empty());
+    REQUIRE(outcome.output.size() > 1);
+    return content_of(outcome.output.substr(0, outcome.output.size() - 1) + "/count");
+  };
+  const Host one(server);
+  const Host other(server);
+  CHECK(count(one, {}) == "1\n");
+  CHECK(count(other, {}) == "1\n");
+  CHECK(count(other, {"--force"}) == "2\n");
+  CHECK(count(Host(server), {}) == "2\n");
+  // What is bytes there is none of a run that makes trees, and the other way round.
+  CHECK(one({"set", "k", "bytes"}).status == 0);
+  CHECK(count(Host(server), {}) == "3\n");
+}
+
 TEST_CASE("redis: the caller's windows count, not those of the maker alone") {
   Server server;
   const TempDirectory common;

@@ -1,0 +1,100 @@
+#include "src/refresh/travel.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "src/store/store.hpp"
+
+namespace cachectl::refresh {
+
+Result<void> Incoming::append(lock::Bytes part) {
+  if (!header_) {
+    const auto missing = store::RecordHeader::kSize + key_->bytes().size() - head_.size();
+    const auto taken = part.first(std::min(missing, part.size()));
+    head_.insert(head_.end(), taken.begin(), taken.end());
+    if (taken.size() < missing) return {};
+    part = part.subspan(taken.size());
+    CACHECTL_TRY(begin());
+  }
+  const auto output = part.first(std::min<std::uint64_t>(output_left_, part.size()));
+  output_left_ -= output.size();
+  if (unpacker_) {
+    CACHECTL_TRY(unpacker_->add(output));
+  } else if (!output.empty()) {
+    CACHECTL_TRY(writer_->append_output(output));
+  }
+  const auto errors = part.subspan(output.size());
+  return errors.empty() ? Result<void>() : writer_->append_errors(errors);
+}
+
+Result<void> Incoming::begin() {
+  CACHECTL_ASSIGN(header_, store::decode_header(head_));
+  useless_ = !store::is_fresh(*header_, now_);
+  if (useless_) return fail(Errc::not_found, "not fresh");
+  output_left_ = header_->output_size;
+  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root_, *key_, lock::Durability::none));
+  writer_.emplace(std::move(writer));
+  if (header_->kind == store::Kind::bytes) return {};
+  CACHECTL_ASSIGN(auto staged, store::StagedTree::create(*root_));
+  tree_.emplace(std::move(staged));
+  unpacker_.emplace(tree_->directory(), store::StagedTree::kValue);
+  return {};
+}
+
+Result<void> Incoming::publish(const store::Retention& retention) {
+  if (tree_) {
+    CACHECTL_ASSIGN(const auto manifest, unpacker_->finish());
+    CACHECTL_TRY(tree_->seal(manifest, lock::Durability::none));
+  }
+  CACHECTL_ASSIGN(const auto newest, store::newest(*root_, *key_));
+  header_->generation = store::next_generation(newest.generation, now_);
+  // It can be had again.
+  return store::publish(*root_, *key_, tree_ ? &*tree_ : nullptr, *writer_, *header_, newest.tree,
+                        retention, lock::Durability::none);
+}
+
+Result<std::optional<Outgoing>> Outgoing::open(const store::Root& root, const Key& key) {
+  const auto path = store::entry_name(key.hash()).path();
+  CACHECTL_ASSIGN(auto file, root.directory().open_if_exists(path, O_RDONLY));
+  if (!file) return std::optional<Outgoing>();
+  Outgoing record;
+  record.file_ = std::move(*file);
+  std::vector<std::byte> head(store::RecordHeader::kSize + key.bytes().size());
+  CACHECTL_ASSIGN(const auto got, lock::read_full_at(record.file_.get(), head, 0, path));
+  if (got != head.size()) return std::optional<Outgoing>();
+  CACHECTL_ASSIGN(record.header_, store::decode_header(head));
+  if (store::key_in(head, record.header_) != key.bytes()) return std::optional<Outgoing>();
+  if (record.header_.kind == store::Kind::tree) {
+    CACHECTL_ASSIGN(const bool is_there, record.pack(root, key));
+    if (!is_there) return std::optional<Outgoing>();
+  }
+  return std::optional(std::move(record));
+}
+
+/// Writes the record anew, to a file without a future, with the tree in it.
+Result<bool> Outgoing::pack(const store::Root& root, const Key& key) {
+  CACHECTL_ASSIGN(const auto tree, store::pin_tree(root, key.hash(), header_.tree_generation));
+  if (!tree) return false;
+  CACHECTL_ASSIGN(const auto manifest, tree->manifest());
+  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(root, key, lock::Durability::none));
+  CACHECTL_TRY(tree::pack(tree->directory(), store::StagedTree::kValue, manifest,
+                          [&](lock::Bytes part) { return writer.append_output(part); }));
+  constexpr std::size_t kBlock = std::size_t{128} * 1024;
+  std::vector<std::byte> block(kBlock);
+  const auto begin = header_.payload_offset() + header_.output_size;
+  for (std::uint64_t done = 0; done < header_.error_size;) {
+    const auto part =
+        std::span(block).first(std::min<std::uint64_t>(block.size(), header_.error_size - done));
+    CACHECTL_ASSIGN(const auto got,
+                    lock::read_full_at(file_.get(), part, begin + done, writer.path()));
+    if (got != part.size()) return false;
+    CACHECTL_TRY(writer.append_errors(part));
+    done += got;
+  }
+  CACHECTL_ASSIGN(header_, writer.complete(header_));
+  packed_.emplace(std::move(writer));
+  return true;
+}
+
+}  // namespace cachectl::refresh
