@@ -99,7 +99,7 @@ class Config final : public Command {
       return kDone;
     }
     CACHECTL_ASSIGN(const auto* settings, session.settings());
-    CACHECTL_TRY(redis_server(*settings));
+    CACHECTL_TRY(redis_servers(*settings));
     for (const auto& file : settings->files) {
       CACHECTL_TRY(session.print(escaped(file) + ": ok\n"));
     }

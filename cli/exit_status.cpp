@@ -29,7 +29,7 @@ struct Mapping {
   std::string_view name;
 };
 
-constexpr std::array<Mapping, 17> kMappings{{
+constexpr std::array<Mapping, 18> kMappings{{
     {Errc::usage, kUsage, "wrong option, argument, key or value"},
     {Errc::config, kUsage, "wrong configuration file or environment variable"},
     {Errc::timeout, kTimeout, "the wait for a lock ended at its deadline"},
@@ -45,6 +45,7 @@ constexpr std::array<Mapping, 17> kMappings{{
     {Errc::not_durable, kFailed, "published, but a power loss may undo it"},
     {Errc::unsupported, kFailed, "this build or system cannot do it"},
     {Errc::unreachable, kFailed, "a server is not there, or answers too late or nonsense"},
+    {Errc::left_alone, kFailed, "a server is not asked for a while, because it was unreachable"},
     {Errc::remote_full, kFailed, "a server has no room"},
     {Errc::remote_refused, kFailed, "a server does not do what it was asked to"},
 }};

@@ -8,10 +8,11 @@
 
 namespace cachectl::cli {
 
-/// The server; nullopt: there is none. Errc::config: redis.url is no URL of one.
-[[nodiscard]] Result<std::optional<remote::Address>> redis_server(const config::Settings& settings);
+/// Where the servers are, and nothing else; nullopt: there are none. Errc::config, and the option.
+[[nodiscard]] Result<std::optional<remote::Options>> redis_servers(
+    const config::Settings& settings);
 
-/// redis.url is set. Errors name the option. Reads the file with the password.
+/// There are servers. Errors name the option. Reads the files with the passwords.
 [[nodiscard]] Result<remote::Options> remote_options(const config::Settings& settings);
 
 }  // namespace cachectl::cli

@@ -69,8 +69,8 @@ Result<const Cache*> Session::cache() {
     options.outer = std::move(*decoded);
   }
   options.lease = lease_;
-  CACHECTL_ASSIGN(const auto server, redis_server(*loaded));
-  if (server) options.remote = [loaded] { return remote_options(*loaded); };
+  CACHECTL_ASSIGN(const auto servers, redis_servers(*loaded));
+  if (servers) options.remote = [loaded] { return remote_options(*loaded); };
   if (!loaded->events_file.empty()) {
     options.observers.push_back(
         std::make_shared<telemetry::EventLog>(loaded->events_file, options.warn));

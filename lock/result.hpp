@@ -32,6 +32,7 @@ enum class Errc {
   not_found,     ///< the command was not found
   unsupported,   ///< this build or this system cannot do it
   unreachable,   ///< a server cannot be used now: it is not there, or answers too late or nonsense
+  left_alone,    ///< a server is not asked for a while, because it was unreachable
   remote_full,   ///< a server has no room
   remote_refused,  ///< a server does not do what it was asked to
 };

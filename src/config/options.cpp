@@ -81,6 +81,18 @@ constexpr std::array<Option, option_count> table{{
     {"redis.compress-above", Type::size, "4K", "CACHECTL_REDIS_COMPRESS_ABOVE", "",
      &Settings::redis_compress_above,
      "larger values are sent compressed (zstd), where that saves a tenth"},
+    {"redis.cluster.seeds", Type::texts, "", "CACHECTL_REDIS_CLUSTER_SEEDS", "",
+     &Settings::redis_cluster_seeds,
+     "nodes of a Redis Cluster, host:port, of which one that answers names the others; in place of "
+     "redis.url"},
+    {"redis.sentinel.seeds", Type::texts, "", "CACHECTL_REDIS_SENTINEL_SEEDS", "",
+     &Settings::redis_sentinel_seeds,
+     "sentinels, host:port, of which one that answers names the server; in place of redis.url"},
+    {"redis.sentinel.name", Type::text, "mymaster", "CACHECTL_REDIS_SENTINEL_NAME", "",
+     &Settings::redis_sentinel_name, "what the sentinels call the server"},
+    {"redis.sentinel.password-file", Type::path, "", "CACHECTL_REDIS_SENTINEL_PASSWORD_FILE", "",
+     &Settings::redis_sentinel_password_file,
+     "the password of the sentinels themselves, like redis.password-file; none by default"},
 }};
 
 }  // namespace
@@ -98,12 +110,12 @@ std::size_t index_of(const Option& option) {
 }
 
 std::string_view section_of(std::string_view key) {
-  const std::size_t dot = key.find('.');
+  const std::size_t dot = key.rfind('.');
   return dot == std::string_view::npos ? std::string_view() : key.substr(0, dot);
 }
 
 std::string_view name_of(std::string_view key) {
-  const std::size_t dot = key.find('.');
+  const std::size_t dot = key.rfind('.');
   return dot == std::string_view::npos ? key : key.substr(dot + 1);
 }
 

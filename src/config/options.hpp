@@ -32,6 +32,7 @@ enum class Type {
   boolean,
   path,
   text,
+  texts,  ///< a list; outside of a file separated by commas
   choice,
   choices,
   status,
@@ -60,7 +61,7 @@ struct Option {
   std::string_view doc;  ///< one line, no full stop
 };
 
-inline constexpr std::size_t option_count = 30;
+inline constexpr std::size_t option_count = 34;
 
 /// Every option; those without a section first, then section by section.
 [[nodiscard]] std::span<const Option, option_count> options();
@@ -71,7 +72,8 @@ inline constexpr std::size_t option_count = 30;
 /// The position in options().
 [[nodiscard]] std::size_t index_of(const Option& option);
 
-/// "run" of "run.ttl"; empty for an option outside the sections.
+/// "run" of "run.ttl", "redis.cluster" of "redis.cluster.seeds"; empty for an option outside the
+/// sections.
 [[nodiscard]] std::string_view section_of(std::string_view key);
 
 /// "ttl" of "run.ttl".

@@ -140,6 +140,7 @@ else `$HOME/.cache/cachectl`.
 /// The default as it stands in a file.
 std::string toml_default(const Option& option) {
   if (option.type == Type::boolean) return std::string(option.default_text);
+  if (option.type == Type::texts) return "[]";
   return fmt::format("\"{}\"", option.default_text);
 }
 

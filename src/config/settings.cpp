@@ -40,7 +40,7 @@ Result<void> set(Settings& settings, const Option& option, std::string_view text
 /// duration so that the parser can say which unit to add.
 bool fits(Type type, TomlKind kind) {
   if (type == Type::boolean) return kind == TomlKind::boolean;
-  if (type == Type::command || type == Type::choices) {
+  if (type == Type::command || type == Type::choices || type == Type::texts) {
     return kind == TomlKind::string || kind == TomlKind::strings;
   }
   if (kind == TomlKind::string) return true;
@@ -203,7 +203,10 @@ Result<void> apply_entry(Settings& settings, const TomlEntry& entry, const std::
                                   expectation(option->type, option->choices) + ", found " +
                                   std::string(describe(entry.kind)));
   }
-  auto done = set(settings, *option, entry.text, {Layer::file, path, entry.line}, environment);
+  const auto text = entry.kind == TomlKind::strings
+                        ? fmt::format("{}", fmt::join(entry.elements, ","))
+                        : entry.text;
+  auto done = set(settings, *option, text, {Layer::file, path, entry.line}, environment);
   if (!done) return blame(std::move(done).error(), place + entry.key, Errc::config);
   return {};
 }

@@ -75,6 +75,10 @@ struct Settings {
   std::chrono::nanoseconds redis_read_timeout{};
   std::chrono::nanoseconds redis_write_timeout{};
   std::uint64_t redis_compress_above = 0;
+  std::string redis_cluster_seeds;  ///< separated by commas
+  std::string redis_sentinel_seeds;
+  std::string redis_sentinel_name;
+  std::string redis_sentinel_password_file;
 
   Entries entries;  ///< what the files say about single keys and patterns, section by section
   std::map<std::string, std::chrono::nanoseconds, std::less<>> strategies;  ///< TTLs by name

@@ -17,6 +17,7 @@
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
+#include "src/config/options.hpp"
 #include "src/config/quoted.hpp"
 
 namespace cachectl::config {
@@ -78,8 +79,9 @@ std::optional<std::vector<std::string>> strings_of(const toml::node& node) {
 /// [entries.NAME.pool] is the deepest.
 constexpr std::size_t kDeepest = 4;
 
-bool is_entered(const std::vector<std::string>& path) {
-  return path.size() == 1 || (path.size() < kDeepest && path.front() == "entries");
+bool is_entered(const std::vector<std::string>& path, std::string_view key) {
+  return path.size() == 1 || is_section(key) ||
+         (path.size() < kDeepest && path.front() == "entries");
 }
 
 void list(const toml::table& of, const std::string& prefix, const std::vector<std::string>& above,
@@ -94,7 +96,7 @@ void list(const toml::table& of, const std::string& prefix, const std::vector<st
     const auto kind = strings ? TomlKind::strings : kind_of(node.type());
     entries.push_back({prefix + shown, text_of(node), kind, key.source().begin.line, names,
                        std::move(strings).value_or(std::vector<std::string>())});
-    if (node.is_table() && is_entered(names)) {
+    if (node.is_table() && is_entered(names, prefix + shown)) {
       list(*node.as_table(), prefix + shown + '.', names, entries);
     }
   }

@@ -28,7 +28,8 @@ struct TomlEntry {
 };
 
 /// The entries in the order of their lines: each table before what is in it. Tables
-/// inside a section are listed and not entered, except those below [entries].
+/// inside a section are listed and not entered, except those below [entries] and those that
+/// options live in.
 [[nodiscard]] Result<std::vector<TomlEntry>> parse_toml(std::string_view text,
                                                         std::string_view path);
 

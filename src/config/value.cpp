@@ -139,6 +139,8 @@ std::string expectation(Type type, std::string_view choices) {
       return "a path in quotes";
     case Type::text:
       return "a text in quotes";
+    case Type::texts:
+      return "a list of texts in quotes";
     case Type::durations:
       return "a table of durations, such as { \"22\" = \"30s\" }";
     case Type::variables:
@@ -171,6 +173,8 @@ std::string_view type_name(Type type) {
       return "path";
     case Type::text:
       return "text";
+    case Type::texts:
+      return "texts";
     case Type::durations:
       return "durations";
     case Type::variables:

@@ -5,17 +5,12 @@
 
 namespace cachectl::refresh {
 
-void Shared::warn(const Error& why) const {
-  if (warn_) warn_(Error(why).advising("going on without it"));
-}
-
-void Shared::tell(const Error& why, bool was_left_alone) const {
-  if (!was_left_alone) warn(why);
+void Shared::tell(const Error& why) const {
+  if (why.code != Errc::left_alone && warn_) warn_(Error(why).advising("going on without it"));
 }
 
 Result<bool> Shared::take(const Key& key, const store::Retention& retention) const {
   Incoming incoming(*root_, key, clock_->now());
-  const bool was_left_alone = tier_->breaker().left().count() > 0;
   auto taken = tier_->fetch(key, [&](lock::Bytes part) { return incoming.append(part); });
   if (taken && *taken) {
     if (const auto published = incoming.publish(retention); !published) {
@@ -24,7 +19,7 @@ Result<bool> Shared::take(const Key& key, const store::Retention& retention) con
   }
   if (!taken && incoming.is_useless()) return false;
   if (!taken && (remote::kind_of(taken.error()) || taken.error().code == Errc::format)) {
-    tell(taken.error(), was_left_alone);
+    tell(taken.error());
     return false;
   }
   return taken;
@@ -32,29 +27,26 @@ Result<bool> Shared::take(const Key& key, const store::Retention& retention) con
 
 std::unique_ptr<remote::FleetLease> Shared::lead(const Key& key,
                                                  const lock::Deadline& deadline) const {
-  const bool was_left_alone = tier_->breaker().left().count() > 0;
   auto led = remote::FleetLease::lead(*tier_, key, deadline);
   if (led) return std::move(*led);
-  tell(led.error(), was_left_alone);
+  tell(led.error());
   return nullptr;
 }
 
 void Shared::give(const Key& key, const remote::FleetLease* lease) const {
   const auto record = Outgoing::open(*root_, key);
-  if (!record) return warn(record.error());
+  if (!record) return tell(record.error());
   if (!*record) return;  // removed since
-  const bool was_left_alone = tier_->breaker().left().count() > 0;
   const auto given = tier_->publish(key, (*record)->header(), (*record)->descriptor(),
                                     lease == nullptr ? remote::Fence() : lease->fence());
-  if (!given) tell(given.error(), was_left_alone);
+  if (!given) tell(given.error());
 }
 
 void Shared::remove(const Key& key) const {
-  const bool was_left_alone = tier_->breaker().left().count() > 0;
   const auto removed = tier_->remove(key);
   if (removed) return;
   auto why = Error(removed.error()).within("'" + key.printable() + "' stays on the server");
-  tell(why, was_left_alone);
+  tell(why);
 }
 
 }  // namespace cachectl::refresh

@@ -48,8 +48,7 @@ class Shared {
   void remove(const Key& key) const;
 
  private:
-  void tell(const Error& why, bool was_left_alone) const;
-  void warn(const Error& why) const;
+  void tell(const Error& why) const;
 
   const store::Root* root_;
   const Clock* clock_;

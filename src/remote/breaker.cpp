@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "lock/staged_file.hpp"
+#include "src/checksum.hpp"
 #include "src/remote/jitter.hpp"
 
 namespace cachectl::remote {
@@ -15,12 +16,15 @@ namespace {
 using lock::MappedFile;
 
 constexpr std::uint64_t kBreakerMagic =
-    0x316b616572626363U;  // "ccbreak1" in the order of the bytes
+    0x326b616572626363U;  // "ccbreak2" in the order of the bytes
 constexpr std::size_t kMagicWord = 0;
+constexpr std::size_t kServerWord = 0;  // this one and those that follow: of a row
 constexpr std::size_t kFailureWord = 1;
 constexpr std::size_t kUntilWord = 2;
 constexpr std::size_t kTrialWord = 3;
-constexpr off_t kFileSize = 64;
+constexpr std::size_t kRows = 64;
+constexpr std::size_t kProbes = 8;
+constexpr off_t kFileSize = 4096;
 constexpr const char* kStagingName = "tmp";
 
 std::uint64_t now_on_machine() {
@@ -36,6 +40,13 @@ std::uint64_t after_now(std::chrono::nanoseconds pause) {
 
 }  // namespace
 
+Breaker::Breaker(const lock::Directory& root, mode_t file_mode, std::chrono::nanoseconds trial,
+                 std::string_view server)
+    : root_(&root),
+      file_mode_(file_mode),
+      trial_(trial),
+      server_(std::max<std::uint64_t>(checksum_of(lock::bytes_of(server)), 1)) {}
+
 /// Complete before it has its name: a reader sees all of it or none. Where there is none, who
 /// comes second leaves it to the first, which may have counted already.
 bool Breaker::make(Place place) const {
@@ -43,7 +54,8 @@ bool Breaker::make(Place place) const {
   if (!staging) return false;
   auto file = lock::StagedFile::create(*staging, file_mode_);
   if (!file) return false;
-  const std::array<std::uint64_t, kWords> words{kBreakerMagic};
+  const std::array<std::uint64_t, kRows * kWords> words{kBreakerMagic};
+  static_assert(sizeof words == kFileSize);
   if (!lock::write_all_at(file->descriptor(), std::as_bytes(std::span(words)), 0, file->path())) {
     return false;
   }
@@ -88,10 +100,28 @@ const MappedFile* Breaker::mapped() {
   return found;
 }
 
+/// The number of its first word.
+std::size_t Breaker::row_in(const MappedFile& file) const {
+  const auto row = [&](std::size_t probe) {
+    return kWords * (1 + (server_ + probe) % (kRows - 1));
+  };
+  for (std::size_t probe = 0; probe < kProbes; ++probe) {
+    const auto owner = file.word(row(probe) + kServerWord);
+    auto seen = owner.load(std::memory_order_acquire);
+    if (seen == 0) owner.compare_exchange_strong(seen, server_);
+    // Zero: it was free, and is ours.
+    if (seen == 0 || seen == server_) return row(probe);
+  }
+  for (const auto at : {kFailureWord, kUntilWord, kTrialWord}) file.word(row(0) + at).store(0);
+  file.word(row(0) + kServerWord).store(server_);
+  return row(0);
+}
+
 Breaker::State Breaker::state() {
   const auto* found = mapped();
+  const auto row = found != nullptr ? row_in(*found) : 0;
   const auto word = [&](std::size_t at) {
-    return found != nullptr ? found->word(at) : Word(private_[at]);
+    return found != nullptr ? found->word(row + at) : Word(private_[at]);
   };
   return {word(kFailureWord), word(kUntilWord), word(kTrialWord)};
 }

@@ -10,14 +10,18 @@
 // random. The one that tries puts the end of the cool-down off by what a trial may take, in the
 // instruction that claims it: should it die, the next one tries after that.
 //
-//   ROOT/redis.state, 64 bytes that every process has mapped; numbers in the order of this machine:
+//   ROOT/redis.state, 4096 bytes that every process has mapped: 64 rows of 64 bytes; numbers in the
+//   order of this machine. The first row has the magic "ccbreak2" and zeros. Any other is of one
+//   server, which takes the first that is free from the place on that its name hashes to:
 //
 //   offset size
-//        0    8  magic "ccbreak1"
+//        0    8  XXH3-64 of the server's name; 0: free
 //        8    8  failures in a row
 //       16    8  when the next trial may be, on CLOCK_MONOTONIC; 0: closed
 //       24    8  trials that have failed in a row
 //       32   32  zero
+//
+// Nobody frees a row: a server that finds none within eight takes over the first of them.
 //
 // It holds hints and no truth: a file that is missing, cut short or no such file is replaced, one
 // that cannot be had is done without (each process then has a breaker of its own), and a time
@@ -33,6 +37,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <vector>
 
 #include "lock/mapped_file.hpp"
@@ -53,8 +58,8 @@ class Breaker {
   };
 
   /// `root` must outlive it. `trial`: the longest that one may take. Nothing is opened yet.
-  Breaker(const lock::Directory& root, mode_t file_mode, std::chrono::nanoseconds trial)
-      : root_(&root), file_mode_(file_mode), trial_(trial) {}
+  Breaker(const lock::Directory& root, mode_t file_mode, std::chrono::nanoseconds trial,
+          std::string_view server);
   Breaker(const Breaker&) = delete;
   Breaker& operator=(const Breaker&) = delete;
 
@@ -67,7 +72,7 @@ class Breaker {
   [[nodiscard]] std::chrono::nanoseconds left();
 
  private:
-  static constexpr std::size_t kWords = 8;
+  static constexpr std::size_t kWords = 8;  // of a row
   enum class Place { free, taken };
 
   using Word = lock::MappedFile::Word;
@@ -77,6 +82,7 @@ class Breaker {
     Word trials;
   };
   [[nodiscard]] State state();
+  [[nodiscard]] std::size_t row_in(const lock::MappedFile& file) const;
   [[nodiscard]] const lock::MappedFile* mapped();
   [[nodiscard]] std::unique_ptr<lock::MappedFile> map() const;
   [[nodiscard]] bool make(Place place) const;
@@ -84,6 +90,7 @@ class Breaker {
   const lock::Directory* root_;
   mode_t file_mode_;
   std::chrono::nanoseconds trial_;
+  std::uint64_t server_;
   std::mutex mutex_;  // held while a file is mapped
   std::atomic<const lock::MappedFile*> current_{nullptr};
   std::vector<std::unique_ptr<lock::MappedFile>> all_;  // others may still look at an old one

@@ -6,6 +6,8 @@
 
 #include <array>
 #include <cerrno>
+#include <utility>
+#include <vector>
 
 #include "src/remote/failure.hpp"
 #include "src/remote/socket.hpp"
@@ -95,11 +97,17 @@ Result<void> Connection::log_in() {
   if (options_->server.database != 0) {
     commands.add({"SELECT", std::to_string(options_->server.database)});
   }
+  const bool must_lead = options_->topology == Topology::sentinel;
+  // What sentinels say may be of a moment ago.
+  if (must_lead) commands.add({"ROLE"});
   if (commands.count() == 0) return {};
+  const auto last = commands.count() - 1;
   return run(commands,
-             [this](std::size_t, Reply& reply) -> Result<void> {
-               if (!reply.is(Reply::Type::error)) return {};
-               return fail(refused(reply).within("log in"));
+             [&](std::size_t index, Reply& reply) -> Result<void> {
+               if (reply.is(Reply::Type::error)) return fail(refused(reply).within("log in"));
+               if (!must_lead || index != last) return {};
+               if (!reply.elements.empty() && reply.elements[0]->text == "master") return {};
+               return lost("it is not the master", "its sentinels will name another one");
              },
              {});
 }
@@ -107,8 +115,19 @@ Result<void> Connection::log_in() {
 Result<void> Connection::exchange(const Commands& commands, const Take& take,
                                   std::chrono::nanoseconds more) {
   CACHECTL_TRY(connect());
-  auto done = run(commands, take, more);
+  std::vector<std::pair<std::size_t, std::unique_ptr<Reply>>> elsewhere;
+  const Take sorting = [&](std::size_t index, Reply& reply) -> Result<void> {
+    if (!reply.is(Reply::Type::error)) return take(index, reply);
+    elsewhere.emplace_back(index, std::make_unique<Reply>(std::move(reply)));
+    return {};
+  };
+  auto done = run(commands, detour_ ? sorting : take, more);
   if (!done) close();
+  for (auto& [index, reply] : elsewhere) {
+    if (!done) break;
+    auto answer = detour_(commands.at(index), std::move(reply), more);
+    done = answer ? take(index, **answer) : fail(std::move(answer).error());
+  }
   return done;
 }
 

@@ -48,6 +48,13 @@ class Connection {
   /// The reply to one command.
   [[nodiscard]] Result<std::unique_ptr<Reply>> ask(std::initializer_list<std::string_view> command);
 
+  /// Has error replies to single commands of an exchange that another server may answer: the
+  /// reply to it, at last. Errors end the exchange, and leave the connection as it is.
+  using Detour = std::function<Result<std::unique_ptr<Reply>>(
+      std::string_view command, std::unique_ptr<Reply> reply, std::chrono::nanoseconds more)>;
+  /// Empty: none. It has all error replies, and returns those that it leaves as they are.
+  void set_detour(Detour detour) { detour_ = std::move(detour); }
+
   /// A reply that is not what was asked for, as an error: see refusal().
   [[nodiscard]] Error refused(const Reply& reply) const;
   /// For messages.
@@ -72,6 +79,7 @@ class Connection {
 
   const Options* options_;
   lock::Fd socket_;
+  Detour detour_;
   pid_t owner_ = 0;  // the process that connected
   ReplyReader reader_;
 };

@@ -22,8 +22,11 @@ constexpr Word kWords[] = {
     {"WRONGPASS", Errc::remote_refused,
      "check redis.user, and redis.password-file or $CACHECTL_REDIS_PASSWORD"},
     {"NOPERM", Errc::remote_refused, "give the user the commands that docs/fleet.md lists"},
+    {"CLUSTERDOWN", Errc::unreachable, ""},
+    {"UNBLOCKED", Errc::unreachable, ""},
     {"READONLY", Errc::remote_refused, "name the primary server in redis.url"},
-    {"MOVED", Errc::remote_refused, "a cluster is not supported: name a single server"},
+    {"MOVED", Errc::remote_refused,
+     "of a cluster, set redis.cluster.seeds in place of redis.url; its slots may be on the move"},
     {"WRONGTYPE", Errc::remote_refused, "something else uses our keys: set redis.prefix"},
 };
 
@@ -34,6 +37,7 @@ constexpr std::size_t kShown = 200;
 std::optional<Kind> kind_of(const Error& error) {
   switch (error.code) {
     case Errc::unreachable:
+    case Errc::left_alone:
       return Kind::connection;
     case Errc::corrupt:
       return Kind::serialization;

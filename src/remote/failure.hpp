@@ -3,6 +3,7 @@
 //
 //   kind            code                    what it stands for
 //   connection      Errc::unreachable       no server, too late, not its protocol, or not now
+//                   Errc::left_alone        not asked, as it has failed several times in a row
 //   serialization   Errc::corrupt           the bytes are not those that were published
 //   memory          Errc::remote_full       the server has no room (OOM)
 //   cache           Errc::remote_refused    anything else it says: READONLY, WRONGTYPE, NOAUTH

@@ -59,7 +59,7 @@ class FleetLease::Renewer {
     while (!changed_.wait_for(lock, kLife * 3 / 10, [this] { return ends_; })) {
       lock.unlock();
       // What fails is tried again; should it come too late, another one leads.
-      static_cast<void>(tier_->ask({"EVAL", kRenew, "1", lead_, token_, life()}));
+      static_cast<void>(tier_->ask(lead_, {"EVAL", kRenew, "1", lead_, token_, life()}));
       lock.lock();
     }
   }
@@ -83,7 +83,7 @@ FleetLease::FleetLease(Tier& tier, std::string lead, std::string wake, std::stri
 FleetLease::~FleetLease() {
   renewer_.reset();
   // As far as it goes: else it ends by itself.
-  static_cast<void>(tier_->ask({"EVAL", kRelease, "2", lead_, wake_, token_}));
+  static_cast<void>(tier_->ask(lead_, {"EVAL", kRelease, "2", lead_, wake_, token_}));
 }
 
 Fence FleetLease::fence() const { return {lead_, token_}; }
@@ -94,15 +94,18 @@ Result<std::unique_ptr<FleetLease>> FleetLease::lead(Tier& tier, const Key& key,
   const auto lead = tier.names().lead(key);
   const auto token = random_token();
   if (token.empty()) return fail(system_error("draw a random number"));
+  const auto won = [&] {
+    return std::unique_ptr<FleetLease>(
+        new FleetLease(tier, lead, tier.names().wake(key, token), token));
+  };
   while (true) {
-    CACHECTL_ASSIGN(const auto taken, tier.ask({"SET", lead, token, "NX", "PX", life()}));
-    if (taken->is(Reply::Type::status)) {
-      return std::unique_ptr<FleetLease>(
-          new FleetLease(tier, lead, tier.names().wake(key, token), token));
-    }
-    CACHECTL_ASSIGN(const auto holder, tier.ask({"GET", lead}));
+    CACHECTL_ASSIGN(const auto taken, tier.ask(lead, {"SET", lead, token, "NX", "PX", life()}));
+    if (taken->is(Reply::Type::status)) return won();
+    CACHECTL_ASSIGN(const auto holder, tier.ask(lead, {"GET", lead}));
     if (!holder->is(Reply::Type::string)) continue;  // he has just ended
-    CACHECTL_ASSIGN(const auto rest, tier.ask({"PTTL", lead}));
+    // Asked twice, as the answer to the first was lost.
+    if (holder->text == token) return won();
+    CACHECTL_ASSIGN(const auto rest, tier.ask(lead, {"PTTL", lead}));
     // A little longer than he lives, so that the next round finds it free.
     auto wait = milliseconds(std::max(rest->integer, 0LL)) + milliseconds(20);
     if (deadline.passed()) return nullptr;
@@ -113,7 +116,7 @@ Result<std::unique_ptr<FleetLease>> FleetLease::lead(Tier& tier, const Key& key,
     const auto wake = tier.names().wake(key, holder->text);
     const auto seconds = fmt::format("{:.3f}", static_cast<double>(wait.count()) / 1000);
     CACHECTL_ASSIGN(const auto woken,
-                    tier.ask({"BLMOVE", wake, wake, "LEFT", "RIGHT", seconds}, wait));
+                    tier.ask(lead, {"BLMOVE", wake, wake, "LEFT", "RIGHT", seconds}, wait));
     if (woken->is(Reply::Type::string) || deadline.passed()) return nullptr;
   }
 }

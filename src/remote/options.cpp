@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "lock/fd.hpp"
@@ -43,6 +44,24 @@ Result<Address> parse_unix(std::string_view rest) {
   return address;
 }
 
+/// False: `text` is none. What it does not say stays.
+bool fill_host_and_port(std::string_view text, Address& address) {
+  std::string_view port;
+  if (text.starts_with('[')) {
+    const auto end = text.find(']');
+    if (end == std::string_view::npos) return false;
+    address.host = text.substr(1, end - 1);
+    port = text.substr(end + 1);
+  } else {
+    const auto colon = text.find(':');
+    address.host = text.substr(0, colon);
+    port = colon == std::string_view::npos ? std::string_view() : text.substr(colon);
+  }
+  if (address.host.empty() || address.host.starts_with('-')) return false;
+  return port.empty() ||
+         (port[0] == ':' && parse_number(port.substr(1), address.port) && address.port != 0);
+}
+
 Result<Address> parse_tcp(std::string_view rest) {
   Address address;
   // The last one, as a password may hold another.
@@ -62,21 +81,8 @@ Result<Address> parse_tcp(std::string_view rest) {
     }
     rest = rest.substr(0, slash);
   }
-  std::string_view port;
-  if (rest.starts_with('[')) {
-    const auto end = rest.find(']');
-    if (end == std::string_view::npos) return wrong_url("a '[' without its ']'");
-    address.host = rest.substr(1, end - 1);
-    port = rest.substr(end + 1);
-  } else {
-    const auto colon = rest.find(':');
-    address.host = rest.substr(0, colon);
-    port = colon == std::string_view::npos ? std::string_view() : rest.substr(colon);
-  }
-  if (address.host.empty() || address.host.starts_with('-')) return wrong_url("it names no host");
-  if (port.empty()) return address;
-  if (port[0] != ':' || !parse_number(port.substr(1), address.port) || address.port == 0) {
-    return wrong_url("the port is not a number from 1 to 65535");
+  if (!fill_host_and_port(rest, address)) {
+    return wrong_url("it names no host, or the port is not a number from 1 to 65535");
   }
   return address;
 }
@@ -103,6 +109,18 @@ Result<Address> parse_url(std::string_view url) {
                 "let stunnel or ghostunnel listen on a Unix socket, and write unix:/path");
   }
   return wrong_url("it starts with neither redis:// nor unix:");
+}
+
+Result<Address> parse_host_and_port(std::string_view text, std::uint16_t port) {
+  Address address;
+  address.port = port;
+  const bool is_text = std::all_of(text.begin(), text.end(), [](char c) {
+    const auto code = static_cast<unsigned char>(c);
+    return code > ' ' && code < 127 && c != '@' && c != '/';
+  });
+  if (is_text && fill_host_and_port(text, address)) return address;
+  // Not shown, like a URL: it may hold a password.
+  return fail(Errc::usage, "a server is neither host:port nor [address]:port");
 }
 
 Result<std::string> read_password(const std::string& file) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lock/result.hpp"
 
@@ -32,12 +33,26 @@ struct Address {
 /// or holds a password. Errc::unsupported: rediss://, as our client library knows no TLS.
 [[nodiscard]] Result<Address> parse_url(std::string_view url);
 
+/// "host:port" or "[address]:port"; `port` where there is none. Errc::usage.
+[[nodiscard]] Result<Address> parse_host_and_port(std::string_view text, std::uint16_t port);
+
 /// The first line of a file. Errc::refused where others than its owner may read it, or where
 /// its owner is neither we nor root.
 [[nodiscard]] Result<std::string> read_password(const std::string& file);
 
+/// Which server has a key (route.hpp).
+enum class Topology {
+  single,    ///< the one that is named
+  cluster,   ///< that of its slot, which the nodes of a Redis Cluster tell
+  sentinel,  ///< the one that sentinels take for the master
+};
+
 struct Options {
-  Address server;
+  Topology topology = Topology::single;
+  Address server;              ///< of cluster and sentinel: the user only
+  std::vector<Address> seeds;  ///< of cluster and sentinel: who is asked first
+  std::string master;          ///< what the sentinels call it
+  std::string sentinel_password;
   std::string password;              ///< empty: none is asked for
   std::string prefix = "cachectl:";  ///< of all keys that we use
   std::size_t pool_size = 8;         ///< most connections of this process; at least 1

@@ -86,7 +86,13 @@ Commands& Commands::add(std::span<const std::string_view> arguments) {
     bytes_.append(argument);
     bytes_ += "\r\n";
   }
-  ++count_;
+  ends_.push_back(bytes_.size());
+  return *this;
+}
+
+Commands& Commands::add_encoded(std::string_view command) {
+  bytes_.append(command);
+  ends_.push_back(bytes_.size());
   return *this;
 }
 

@@ -25,12 +25,19 @@ class Commands {
   Commands& add(std::initializer_list<std::string_view> arguments) {
     return add(std::span(arguments.begin(), arguments.size()));
   }
-  [[nodiscard]] std::size_t count() const { return count_; }
+  /// One that at() gave.
+  Commands& add_encoded(std::string_view command);
+  [[nodiscard]] std::size_t count() const { return ends_.size(); }
   [[nodiscard]] const std::string& bytes() const { return bytes_; }
+  /// The bytes of one of them.
+  [[nodiscard]] std::string_view at(std::size_t index) const {
+    const auto begin = index == 0 ? 0 : ends_[index - 1];
+    return std::string_view(bytes_).substr(begin, ends_[index] - begin);
+  }
 
  private:
   std::string bytes_;
-  std::size_t count_ = 0;
+  std::vector<std::size_t> ends_;
 };
 
 struct Reply {

@@ -1,8 +1,10 @@
-// The script that publishes: replaces the head of a record unless what is there is newer.
+// The scripts that servers run.
 //
-// KEYS: the head; then the chunks that it names. ARGV: the head's value; its TTL in
-// milliseconds, empty: for ever; the latest `created` that is not from the future; the name of a
-// lease and the token that it must have, both empty: none (fleet_lease.hpp).
+// The first publishes: it replaces the head of a record unless what is there is newer.
+//
+// KEYS: the head; a lease, if there is one (fleet_lease.hpp); the chunks that it names. ARGV: the
+// head's value; its TTL in milliseconds, empty: for ever; the latest `created` that is not from the
+// future; the token that the lease must have, empty: there is none.
 // Answers 0 where a newer one stays or the lease is lost, else the head that was there, as far as
 // it may name chunks.
 //
@@ -15,7 +17,11 @@
 namespace cachectl::remote {
 
 inline constexpr std::string_view kPublishScript =
-    R"(if ARGV[4] ~= '' and redis.call('GET', ARGV[4]) ~= ARGV[5] then return 0 end
+    R"(local first = 2
+if ARGV[4] ~= '' then
+  if redis.call('GET', KEYS[2]) ~= ARGV[4] then return 0 end
+  first = 3
+end
 local old = redis.call('GETRANGE', KEYS[1], 0, 47)
 local function stamp(frame)
   local cl, ch, gl, gh = struct.unpack('<I4I4I4I4', frame, 17)
@@ -32,7 +38,7 @@ if #old >= 40 and string.sub(old, 1, 4) == 'cctl' then
   local ll, lh = struct.unpack('<I4I4', ARGV[3])
   if later(theirs, stamp(ARGV[1]), 4) and not later(theirs, {lh, ll}, 2) then return 0 end
 end
-for i = 2, #KEYS do
+for i = first, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then
     return redis.error_reply('CHUNKLOST a part of the value was evicted')
   end
@@ -51,6 +57,10 @@ return old
 )";
 
 /// SHA-1 of it, in hexadecimal: its name for EVALSHA.
-inline constexpr std::string_view kPublishScriptName = "31d0acbf66ab7baeaaeeb5775f1ec04b42dfa23c";
+inline constexpr std::string_view kPublishScriptName = "0c5273bf53031cb59ffaf0a11ce7563c0ed33e7e";
+
+/// KEYS: the head. Answers what was there, as far as it may name chunks, and whether it was.
+inline constexpr std::string_view kRemoveScript =
+    "return {redis.call('GETRANGE', KEYS[1], 0, 47), redis.call('UNLINK', KEYS[1])}";
 
 }  // namespace cachectl::remote

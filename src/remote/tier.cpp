@@ -2,31 +2,23 @@
 
 #include <fmt/format.h>
 
-#include "src/config/duration.hpp"
+#include <algorithm>
+#include <numeric>
+#include <optional>
+
 #include "src/remote/failure.hpp"
+#include "src/remote/script.hpp"
 
 namespace cachectl::remote {
 
 namespace {
 
-/// The longest that a trial takes where little goes over; a longer one is no harm.
-std::chrono::nanoseconds trial_of(const Options& options) {
-  return 2 * (options.connect_timeout + options.read_timeout + options.write_timeout) +
-         std::chrono::seconds(1);
-}
-
-/// Every item that was not got to has failed as the connection did.
-std::vector<Result<bool>> settled(Outcomes outcomes, const Result<void>& done) {
-  std::vector<Result<bool>> results;
-  results.reserve(outcomes.size());
-  for (auto& outcome : outcomes) {
-    if (outcome) {
-      results.push_back(std::move(*outcome));
-    } else {
-      results.push_back(done ? Result<bool>(false) : Result<bool>(fail(done.error())));
-    }
-  }
-  return results;
+template <typename T>
+std::vector<T> picked(std::span<const T> all, const std::vector<std::size_t>& indices) {
+  std::vector<T> some;
+  some.reserve(indices.size());
+  for (const auto index : indices) some.push_back(all[index]);
+  return some;
 }
 
 }  // namespace
@@ -37,8 +29,9 @@ Tier::Tier(Options options, const lock::Directory& root, mode_t file_mode, const
       names_(options_.prefix),
       clock_(&clock),
       hooks_(std::move(hooks)),
-      pool_(options_),
-      breaker_(root, file_mode, trial_of(options_)) {}
+      route_(options_, root, file_mode, [this](bool is_open) {
+        if (hooks_.breaker) hooks_.breaker(is_open);
+      }) {}
 
 Result<std::unique_ptr<Tier>> Tier::open(Options options, const lock::Directory& root,
                                          mode_t file_mode, const Clock& clock, Hooks hooks) {
@@ -53,44 +46,97 @@ Result<std::unique_ptr<Tier>> Tier::open(Options options, const lock::Directory&
   if (options.pool_size == 0) {
     return fail(Errc::usage, "redis.pool-size is 0", "set it to 1 or more");
   }
+  if (options.topology != Topology::single && options.seeds.empty()) {
+    return fail(Errc::usage, "no seeds of the Redis servers", "name at least one");
+  }
+  if (options.topology == Topology::cluster && options.prefix.find('{') != std::string::npos) {
+    // The parts of a value would lie in several slots, or all values in one.
+    return fail(Errc::usage, "redis.prefix holds a '{', which chooses the slot of a cluster",
+                "take it out");
+  }
   return std::unique_ptr<Tier>(
       new Tier(std::move(options), root, file_mode, clock, std::move(hooks)));
 }
 
-Result<void> Tier::with_connection(const Work& work) {
-  const auto verdict = breaker_.ask();
-  if (verdict == Breaker::Verdict::refused) {
-    return fail(Errc::unreachable,
-                fmt::format("{}: left alone, as it has failed several times in a row", server()),
-                "it is tried again in " + config::format_duration(breaker_.left()));
-  }
-  const bool is_trial = verdict == Breaker::Verdict::trial;
-  const auto failed = [&](Error why) {
-    if (breaker_.failed(verdict)) tell_breaker(true);
-    return fail(std::move(why));
-  };
-  bool attempted = false;
-  auto connection = pool_.checkout(is_trial ? Pool::Pause::skip : Pool::Pause::keep, &attempted);
-  if (!connection) {
-    if (attempted || is_trial) return failed(std::move(connection).error());
-    return fail(std::move(connection).error());
-  }
-  auto done = work(**connection);
-  if (!done && done.error().code == Errc::unreachable) return failed(std::move(done).error());
-  if (breaker_.succeeded()) tell_breaker(false);
-  return done;
+/// Where a server fails and another one has taken over meanwhile, that one is asked.
+Result<void> Tier::at(std::string_view name, const Route::Work& work) {
+  const auto search = route_.search();
+  CACHECTL_ASSIGN(auto* server, route_.find(name, search));
+  auto done = route_.with(*server, work, search);
+  if (done || kind_of(done.error()) != Kind::connection) return done;
+  server = route_.successor(*server, name, search);
+  return server == nullptr ? done : route_.with(*server, work, search);
 }
 
-void Tier::tell_breaker(bool is_open) const {
-  if (hooks_.breaker) hooks_.breaker(is_open);
+/// One server after the other. What could not be done because one failed is done once more where
+/// another one has taken over.
+std::vector<Result<bool>> Tier::by_server(std::size_t count, const NameOf& name_of,
+                                          const Part& part, const MayRepeat& may_repeat) {
+  std::vector<std::optional<Result<bool>>> results(count);
+  struct Group {
+    Route::Server* server;
+    Indices indices;
+  };
+  const auto grouped = [&](const Indices& indices, const lock::Deadline& search) {
+    std::vector<Group> groups;
+    for (const auto index : indices) {
+      auto found = route_.find(options_.topology == Topology::single ? "" : name_of(index), search);
+      if (!found) {
+        results[index] = fail(std::move(found).error());
+        continue;
+      }
+      auto group = std::find_if(groups.begin(), groups.end(),
+                                [&](const Group& one) { return one.server == *found; });
+      if (group == groups.end()) group = groups.insert(group, {*found, {}});
+      group->indices.push_back(index);
+    }
+    return groups;
+  };
+  // Those that are left because the server failed.
+  const auto run = [&](const Group& group, const lock::Deadline& search) {
+    Indices left;
+    Outcomes outcomes(group.indices.size());
+    const auto done = route_.with(
+        *group.server,
+        [&](Connection& connection) { return part(connection, group.indices, outcomes); }, search);
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
+      const auto index = group.indices[i];
+      if (outcomes[i]) {
+        results[index] = std::move(outcomes[i]);
+      } else {
+        results[index] = done ? Result<bool>(false) : Result<bool>(fail(done.error()));
+        if (!done && kind_of(done.error()) == Kind::connection) left.push_back(index);
+      }
+    }
+    return left;
+  };
+  Indices all(count);
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  for (const auto& group : grouped(all, route_.search())) {
+    const auto search = route_.search();
+    auto left = run(group, search);
+    left.erase(std::remove_if(left.begin(), left.end(),
+                              [&](std::size_t index) { return !may_repeat(index); }),
+               left.end());
+    if (left.empty() || route_.successor(*group.server, name_of(left.front()), search) == nullptr) {
+      continue;
+    }
+    for (const auto& moved : grouped(left, search)) {
+      if (moved.server != group.server) static_cast<void>(run(moved, search));
+    }
+  }
+  std::vector<Result<bool>> settled;
+  settled.reserve(count);
+  for (auto& result : results) settled.push_back(std::move(*result));
+  return settled;
 }
 
 void Tier::warn(const Key& key, Error why) const {
   if (!hooks_.warn) return;
-  hooks_.warn(std::move(why)
-                  .within(fmt::format("{}: the value of '{}' is taken for a miss", server(),
-                                      key.printable()))
-                  .advising("it is replaced when the value is next published"));
+  hooks_.warn(
+      std::move(why)
+          .within(fmt::format("Redis: the value of '{}' is taken for a miss", key.printable()))
+          .advising("it is replaced when the value is next published"));
 }
 
 Result<bool> Tier::fetch(const Key& key, const Take& take) {
@@ -100,12 +146,21 @@ Result<bool> Tier::fetch(const Key& key, const Take& take) {
 }
 
 std::vector<Result<bool>> Tier::fetch_many(std::span<const Key> keys, const TakeOne& take) {
-  Outcomes outcomes(keys.size());
+  // What is handed on once is not to be handed on again.
+  std::vector<bool> is_taken(keys.size());
   const Download::Warn warn_of = [this](const Key& key, Error why) { warn(key, std::move(why)); };
-  const auto done = keys.empty() ? Result<void>() : with_connection([&](Connection& connection) {
-    return Download(connection, names_, warn_of).run(keys, take, outcomes);
-  });
-  return settled(std::move(outcomes), done);
+  const auto part = [&](Connection& connection, const Indices& indices, Outcomes& outcomes) {
+    const auto take_one = [&](std::size_t index, lock::Bytes bytes) {
+      is_taken[indices[index]] = true;
+      return take(indices[index], bytes);
+    };
+    Download download(connection, names_, warn_of);
+    if (indices.size() == keys.size()) return download.run(keys, take_one, outcomes);
+    return download.run(picked(keys, indices), take_one, outcomes);
+  };
+  return by_server(
+      keys.size(), [&](std::size_t index) { return names_.head(keys[index]); }, part,
+      [&](std::size_t index) { return !is_taken[index]; });
 }
 
 Result<bool> Tier::publish(const Key& key, const store::RecordHeader& header, int record_descriptor,
@@ -116,18 +171,21 @@ Result<bool> Tier::publish(const Key& key, const store::RecordHeader& header, in
 }
 
 std::vector<Result<bool>> Tier::publish_many(std::span<const RecordFile> records) {
-  Outcomes outcomes(records.size());
-  const auto done = records.empty() ? Result<void>() : with_connection([&](Connection& connection) {
+  const auto part = [&](Connection& connection, const Indices& indices, Outcomes& outcomes) {
     return Upload(connection, names_, options_.compress_above, clock_->now())
-        .run(records, outcomes);
-  });
-  return settled(std::move(outcomes), done);
+        .run(picked(records, indices), outcomes);
+  };
+  // Twice is as good as once: a version does not replace itself.
+  return by_server(
+      records.size(), [&](std::size_t index) { return names_.head(*records[index].key); }, part,
+      [](std::size_t) { return true; });
 }
 
-Result<std::unique_ptr<Reply>> Tier::ask(std::initializer_list<std::string_view> command,
+Result<std::unique_ptr<Reply>> Tier::ask(std::string_view name,
+                                         std::initializer_list<std::string_view> command,
                                          std::chrono::nanoseconds more) {
   std::unique_ptr<Reply> answer;
-  CACHECTL_TRY(with_connection([&](Connection& connection) -> Result<void> {
+  CACHECTL_TRY(at(name, [&](Connection& connection) -> Result<void> {
     return connection.exchange(
         Commands().add(command),
         [&](std::size_t, Reply& reply) -> Result<void> {
@@ -143,20 +201,12 @@ Result<std::unique_ptr<Reply>> Tier::ask(std::initializer_list<std::string_view>
 Result<bool> Tier::remove(const Key& key) {
   bool was_there = false;
   const auto name = names_.head(key);
-  const auto done = with_connection([&](Connection& connection) -> Result<void> {
-    // In one transaction, so that no head is removed but the one whose chunks we know.
-    Commands commands;
-    commands.add({"MULTI"}).add({"GETRANGE", name, "0", "47"}).add({"UNLINK", name}).add({"EXEC"});
-    std::vector<std::string> chunks;
-    CACHECTL_TRY(
-        connection.exchange(commands, [&](std::size_t index, Reply& reply) -> Result<void> {
-          if (reply.is(Reply::Type::error)) return fail(connection.refused(reply));
-          if (index != 3) return {};
-          if (reply.elements.size() != 2) return fail(connection.refused(reply));
-          chunks = chunks_of(names_, key, reply.elements[0]->text);
-          was_there = reply.elements[1]->integer > 0;
-          return {};
-        }));
+  const auto done = at(name, [&](Connection& connection) -> Result<void> {
+    // In one step, so that no head is removed but the one whose chunks we know.
+    CACHECTL_ASSIGN(const auto reply, connection.ask({"EVAL", kRemoveScript, "1", name}));
+    if (reply->elements.size() != 2) return fail(connection.refused(*reply));
+    auto chunks = chunks_of(names_, key, reply->elements[0]->text);
+    was_there = was_there || reply->elements[1]->integer > 0;
     if (chunks.empty()) return {};
     std::vector<std::string_view> arguments{"UNLINK"};
     arguments.insert(arguments.end(), chunks.begin(), chunks.end());

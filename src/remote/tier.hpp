@@ -1,4 +1,4 @@
-// Tier: the records of a cache in a Redis server, shared by the machines of a fleet.
+// Tier: the records of a cache in Redis, one server or several, shared by the machines of a fleet.
 //
 //   auto tier = Tier::open(options, root.directory(), clock, hooks);
 //   auto hit = tier->fetch(key, [&](lock::Bytes part) { return staged.append(part); });
@@ -21,9 +21,9 @@
 // stale windows. Chunks have an hour until their head is written, so a writer that dies leaves
 // nothing for ever.
 //
-// Errors are of the kinds in failure.hpp; a call takes no longer than connection.hpp says, and
-// while the breaker is open about a microsecond. Everything else is of the caller's making: what
-// `take` returned, the file of the record.
+// Errors are of the kinds in failure.hpp; a call takes no longer than connection.hpp and route.hpp
+// say, and while the breaker is open about a microsecond. A batch takes that for each server.
+// Everything else is of the caller's making: what `take` returned, the file of the record.
 //
 // Nothing connects before the first call. Thread-safe. Fork: a child may go on with it, if no
 // other thread was in a call at the fork.
@@ -37,9 +37,8 @@
 #include "lock/directory.hpp"
 #include "src/clock.hpp"
 #include "src/key.hpp"
-#include "src/remote/breaker.hpp"
 #include "src/remote/options.hpp"
-#include "src/remote/pool.hpp"
+#include "src/remote/route.hpp"
 #include "src/remote/upload.hpp"
 #include "src/store/record.hpp"
 
@@ -74,39 +73,42 @@ class Tier {
   /// True: it was there.
   [[nodiscard]] Result<bool> remove(const Key& key);
 
-  /// fetch for many, pipelined on one connection; a result for each key. Large records come
-  /// after the others.
+  /// fetch for many, pipelined on one connection for each server; a result for each key. Large
+  /// records come after the others.
   using TakeOne = std::function<Result<void>(std::size_t index, lock::Bytes part)>;
   [[nodiscard]] std::vector<Result<bool>> fetch_many(std::span<const Key> keys,
                                                      const TakeOne& take);
   /// publish for many, likewise.
   [[nodiscard]] std::vector<Result<bool>> publish_many(std::span<const RecordFile> records);
 
-  /// The reply to one command, which is no error; `more`: the time that the server is asked to
-  /// wait.
-  [[nodiscard]] Result<std::unique_ptr<Reply>> ask(std::initializer_list<std::string_view> command,
+  /// The reply to one command, which is no error, of the server that has `name`; `more`: the time
+  /// that the server is asked to wait. It may be asked twice, where the answer to the first was
+  /// lost.
+  [[nodiscard]] Result<std::unique_ptr<Reply>> ask(std::string_view name,
+                                                   std::initializer_list<std::string_view> command,
                                                    std::chrono::nanoseconds more = {});
   [[nodiscard]] const Names& names() const { return names_; }
-
-  [[nodiscard]] Pool& pool() { return pool_; }
-  [[nodiscard]] Breaker& breaker() { return breaker_; }
+  [[nodiscard]] Route& route() { return route_; }
 
  private:
-  using Work = std::function<Result<void>(Connection&)>;
+  using Indices = std::vector<std::size_t>;
+  /// Some of the items, all of one server: fills their outcomes.
+  using Part = std::function<Result<void>(Connection&, const Indices&, Outcomes&)>;
+  using NameOf = std::function<std::string(std::size_t index)>;
+  using MayRepeat = std::function<bool(std::size_t index)>;
 
   Tier(Options options, const lock::Directory& root, mode_t file_mode, const Clock& clock,
        Hooks hooks);
-  [[nodiscard]] Result<void> with_connection(const Work& work);
-  void tell_breaker(bool is_open) const;
+  [[nodiscard]] Result<void> at(std::string_view name, const Route::Work& work);
+  [[nodiscard]] std::vector<Result<bool>> by_server(std::size_t count, const NameOf& name_of,
+                                                    const Part& part, const MayRepeat& may_repeat);
   void warn(const Key& key, Error why) const;
-  [[nodiscard]] std::string server() const { return options_.server.describe(); }
 
   Options options_;
   Names names_;
   const Clock* clock_;
   Hooks hooks_;
-  Pool pool_;
-  Breaker breaker_;
+  Route route_;
 };
 
 }  // namespace cachectl::remote

@@ -129,11 +129,12 @@ Result<void> Upload::run_script(std::span<Head*> heads, std::string_view command
   const auto limit = limit_of(now_);
   for (const auto* head : heads) {
     const auto name = names_->head(*head->key);
-    const auto key_count = std::to_string(1 + head->chunks.size());
+    const bool is_fenced = !head->fence->token.empty();
+    const auto key_count = std::to_string(1 + (is_fenced ? 1 : 0) + head->chunks.size());
     std::vector<std::string_view> arguments{command, script, key_count, name};
+    if (is_fenced) arguments.emplace_back(head->fence->lease);
     arguments.insert(arguments.end(), head->chunks.begin(), head->chunks.end());
-    arguments.insert(arguments.end(),
-                     {head->value, head->ttl, limit, head->fence->lease, head->fence->token});
+    arguments.insert(arguments.end(), {head->value, head->ttl, limit, head->fence->token});
     commands.add(arguments);
   }
   return connection_->exchange(commands, [&](std::size_t at, Reply& reply) -> Result<void> {

@@ -78,6 +78,7 @@ TEST_CASE("options: a key is found by its full name only") {
     CHECK(find_option(key) == nullptr);
   }
   CHECK(is_section("gc"));
+  CHECK(is_section("redis.cluster"));
   CHECK_FALSE(is_section(""));
   CHECK_FALSE(is_section("root"));
 }

@@ -94,6 +94,8 @@ TEST_CASE("settings: every option can be set in a file, in the environment and b
         return std::string(choices_of(o).back());
       case Type::text:
         return "seven";
+      case Type::texts:
+        return "seven,eight";
       case Type::real:
       case Type::part:
       case Type::choices:
@@ -110,7 +112,8 @@ TEST_CASE("settings: every option can be set in a file, in the environment and b
     const std::string value = other(o);
     Sandbox sandbox;
     const bool bare = o.type == Type::boolean || o.type == Type::integer;
-    const std::string in_file = bare ? value : '"' + value + '"';
+    std::string in_file = bare ? value : '"' + value + '"';
+    if (o.type == Type::texts) in_file = R"(["seven", "eight"])";
     sandbox.write("cachectl.toml", std::string(o.key) + " = " + in_file + '\n');
     CHECK(sandbox.load().value().text_of(o) == value);
     REQUIRE(::unlink("cachectl.toml") == 0);

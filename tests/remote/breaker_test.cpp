@@ -24,8 +24,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr const char* kServer = "redis://one:6379";
+
 struct Switch {
-  explicit Switch(nanoseconds trial = seconds(2)) : root(temp.open()), breaker(root, 0600, trial) {}
+  explicit Switch(nanoseconds trial = seconds(2))
+      : root(temp.open()), breaker(root, 0600, trial, kServer) {}
 
   TempDirectory temp;
   lock::Directory root;
@@ -38,16 +41,16 @@ struct Switch {
   /// Sets the time of the next trial back, as if it had passed.
   void cool_down() const {
     const std::uint64_t past = 1;
-    std::string bytes = content_of(path());
-    std::memcpy(bytes.data() + 16, &past, sizeof past);
+    set_trial(past);
+  }
+  void set_trial(std::uint64_t at) const {
     // In place: the file is mapped.
     const lock::Fd file(::open(path().c_str(), O_WRONLY | O_CLOEXEC));
-    REQUIRE(lock::write_all_at(file.get(), lock::bytes_of(bytes), 0, "state"));
+    REQUIRE(lock::write_all_at(file.get(), std::as_bytes(std::span(&at, 1)), row() + 16, "state"));
   }
-  [[nodiscard]] std::uint64_t word(std::size_t index) const {
-    std::uint64_t value = 0;
-    std::memcpy(&value, content_of(path()).data() + 8 * index, sizeof value);
-    return value;
+  /// Where the row of the only server begins.
+  [[nodiscard]] std::size_t row() const {
+    return content_of(path()).find_first_not_of('\0', 64) / 64 * 64;
   }
 };
 
@@ -114,7 +117,7 @@ TEST_CASE("remote breaker: all processes share it, and one of them tries") {
   std::vector<Forked> crowd;
   for (int i = 0; i < 5; ++i) {
     crowd.emplace_back([&](const Link& link) {
-      Breaker own(s.root, 0600, seconds(2));
+      Breaker own(s.root, 0600, seconds(2), kServer);
       own.failed(own.ask());
       link.say("failed");
       static_cast<void>(link.hear());
@@ -141,13 +144,13 @@ TEST_CASE("remote breaker: a file that is none of ours is replaced, also under o
   if (mapped) s.open();
   fs::remove(s.path());
   if (way == 1) write_file(s.path(), "");
-  if (way == 2) write_file(s.path(), std::string(64, 'x'));
-  if (way == 3) write_file(s.path(), std::string(4096, 'x'));
+  if (way == 2) write_file(s.path(), std::string(4096, 'x'));
+  if (way == 3) write_file(s.path(), std::string(64, 'x'));
   if (way == 4) fs::create_symlink("/etc/passwd", s.path());
   if (way == 5) REQUIRE(::mkfifo(s.path().c_str(), 0600) == 0);
   CHECK(s.breaker.ask() == Verdict::pass);
   CHECK(fs::is_regular_file(fs::symlink_status(s.path())));
-  CHECK(fs::file_size(s.path()) == 64);
+  CHECK(fs::file_size(s.path()) == 4096);
   s.open();
   CHECK(s.breaker.ask() == Verdict::refused);
 }
@@ -164,10 +167,23 @@ TEST_CASE("remote breaker: a file that is cut short while it is mapped kills nob
 TEST_CASE("remote breaker: a time from before the machine was started anew is past") {
   Switch s;
   s.open();
-  const lock::Fd file(::open(s.path().c_str(), O_WRONLY | O_CLOEXEC));
-  const std::uint64_t far = std::uint64_t{1} << 62U;
-  REQUIRE(lock::write_all_at(file.get(), std::as_bytes(std::span(&far, 1)), 16, "state"));
+  s.set_trial(std::uint64_t{1} << 62U);
   CHECK(s.breaker.ask() == Verdict::trial);
+}
+
+TEST_CASE("remote breaker: each server has its own, of which there may be more than rows") {
+  Switch s;
+  s.open();
+  Breaker other(s.root, 0600, seconds(2), "redis://two:6379");
+  CHECK(other.ask() == Verdict::pass);
+  other.succeeded();
+  CHECK(s.breaker.ask() == Verdict::refused);
+  for (int i = 0; i < 200; ++i) {
+    Breaker one(s.root, 0600, seconds(2), "redis://" + std::to_string(i));
+    CHECK(one.ask() == Verdict::pass);
+    for (std::uint64_t f = 0; f < Breaker::kFailures; ++f) one.failed(Verdict::pass);
+    CHECK(one.ask() == Verdict::refused);
+  }
 }
 
 TEST_CASE("remote breaker: without a file each process has its own") {
