@@ -114,7 +114,7 @@ Result<Address> master_in(const Reply& reply, const Address& sentinel, std::stri
   if (reply.elements.size() == 2 && parse_number(reply.elements[1]->text, port)) {
     if (auto master = placed_at(reply.elements[0]->text, port, sentinel)) return *master;
   }
-  return fail(Errc::unreachable,
+  return fail(Errc::remote_refused,
               sentinel.describe() + ": it knows of no server '" + escaped(name) + '\'',
               "check redis.sentinel.name");
 }

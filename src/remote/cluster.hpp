@@ -46,8 +46,8 @@ struct Redirection {
 };
 [[nodiscard]] std::optional<Redirection> redirection_in(const Reply& reply, const Address& who);
 
-/// The answer of a sentinel to SENTINEL get-master-addr-by-name. Errc::unreachable: it does not
-/// know the name.
+/// The answer of a sentinel to SENTINEL get-master-addr-by-name. Errc::remote_refused: it does
+/// not know the name.
 [[nodiscard]] Result<Address> master_in(const Reply& reply, const Address& sentinel,
                                         std::string_view name);
 

@@ -155,8 +155,10 @@ Result<void> Route::ask_around(const std::vector<Server*>& whom, const lock::Dea
     auto asked = ask_for_map(*server, search);
     if (asked) return asked;
     server->has_failed = true;
-    // That one is left alone says less than why another one failed.
-    if (done || asked.error().code != Errc::left_alone) done = std::move(asked);
+    // What an answer says, rather than that there was none, rather than that nobody was asked.
+    const bool says_more =
+        asked.error().code == Errc::remote_refused || done || done.error().code == Errc::left_alone;
+    if (says_more) done = std::move(asked);
     if (search.passed()) break;
   }
   return done;

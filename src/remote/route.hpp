@@ -56,6 +56,7 @@ class Route {
   /// `root` must outlive it.
   Route(Options options, const lock::Directory& root, mode_t file_mode, Tell tell);
 
+  [[nodiscard]] const Options& options() const { return options_; }
   /// When a call that begins now has searched long enough.
   [[nodiscard]] lock::Deadline search() const;
   /// The server for a name of ours; it lives as long as the route. Errc::unreachable,

@@ -24,7 +24,8 @@ remote::Options options_at(const std::string& socket) {
   return options;
 }
 
-RedisServer::RedisServer(std::vector<std::string> arguments) : arguments_(std::move(arguments)) {
+RedisServer::RedisServer(std::vector<std::string> arguments, std::string sentinel)
+    : arguments_(std::move(arguments)), sentinel_(std::move(sentinel)) {
   // All programs of Redis are one, which goes by its name. Debian has redis-server in a package
   // that starts a service, and redis-check-rdb in one that does not.
   for (const char* directory : {"/usr/bin", "/usr/local/bin"}) {
@@ -41,22 +42,22 @@ RedisServer::~RedisServer() {
 void RedisServer::start() {
   fs::remove(socket());
   lock::Command command;
-  command.argv = {directory_.file("redis-server"),
-                  "--port",
-                  "0",
-                  "--unixsocket",
-                  socket(),
-                  "--save",
-                  "",
-                  "--appendonly",
-                  "no",
-                  "--dir",
-                  directory_.path(),
-                  "--logfile",
-                  directory_.file("log"),
-                  "--repl-diskless-sync-delay",
-                  "0"};
+  command.argv = {directory_.file("redis-server")};
+  if (!sentinel_.empty()) command.argv.push_back(sentinel_);
+  for (const std::string& word :
+       {std::string("--port"), std::string("0"), std::string("--unixsocket"), socket(),
+        std::string("--dir"), directory_.path(), std::string("--logfile"),
+        directory_.file("log")}) {
+    command.argv.push_back(word);
+  }
+  if (sentinel_.empty()) {
+    for (const char* word :
+         {"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"}) {
+      command.argv.emplace_back(word);
+    }
+  }
   command.argv.insert(command.argv.end(), arguments_.begin(), arguments_.end());
+  if (!sentinel_.empty()) command.argv.emplace_back("--sentinel");
   command.null_input = true;
   command.die_with_parent = true;
   process_.emplace(must(lock::Child::spawn(command, nullptr)));
@@ -106,11 +107,11 @@ long long RedisServer::number(const std::vector<std::string>& command) const {
   return ask(command)->integer;
 }
 
-std::vector<std::string> RedisServer::keys() const {
-  std::vector<std::string> names;
-  const auto reply = ask({"KEYS", "*"});
-  for (const auto& name : reply->elements) names.push_back(name->text);
-  return names;
+std::vector<std::string> RedisServer::ask_list(const std::vector<std::string>& command) const {
+  std::vector<std::string> texts;
+  const auto reply = ask(command);
+  for (const auto& element : reply->elements) texts.push_back(element->text);
+  return texts;
 }
 
 void RedisServer::stop() const {

@@ -22,7 +22,8 @@ namespace cachectl::test {
 class RedisServer {
  public:
   /// `arguments`: as on its command line. Throws when it does not answer.
-  explicit RedisServer(std::vector<std::string> arguments = {});
+  /// `sentinel`: its configuration file; then it is a sentinel.
+  explicit RedisServer(std::vector<std::string> arguments = {}, std::string sentinel = {});
   ~RedisServer();
   RedisServer(const RedisServer&) = delete;
   RedisServer& operator=(const RedisServer&) = delete;
@@ -33,7 +34,9 @@ class RedisServer {
   /// The answer to a command of the administrator; an error reply is one that begins with '-'.
   std::string say(const std::vector<std::string>& command) const;
   long long number(const std::vector<std::string>& command) const;
-  [[nodiscard]] std::vector<std::string> keys() const;
+  /// The elements of an answer, those that are no text as "".
+  [[nodiscard]] std::vector<std::string> ask_list(const std::vector<std::string>& command) const;
+  [[nodiscard]] std::vector<std::string> keys() const { return ask_list({"KEYS", "*"}); }
 
   /// SIGSTOP and SIGCONT.
   void stop() const;
@@ -47,6 +50,7 @@ class RedisServer {
   std::unique_ptr<remote::Reply> ask(const std::vector<std::string>& command) const;
   TempDirectory directory_;
   std::vector<std::string> arguments_;
+  std::string sentinel_;
   std::optional<lock::Child> process_;
 };
 

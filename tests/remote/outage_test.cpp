@@ -5,6 +5,7 @@
 
 #include "src/remote/failure.hpp"
 #include "tests/remote/fixture.hpp"
+#include "tests/support/link.hpp"
 
 namespace cachectl::test {
 

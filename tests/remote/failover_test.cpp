@@ -1,0 +1,137 @@
+// A master dies, and its replica takes over.
+#include <signal.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+
+#include "src/remote/failure.hpp"
+#include "tests/remote/cluster_servers.hpp"
+
+namespace cachectl::test {
+
+namespace {
+
+/// Publishes a value under each key and takes it back; `at_a_third` is called on the way. Whatever
+/// was published is then there as it was, or missing.
+void check_pairs(Machine& here, const std::vector<Key>& keys,
+                 const std::function<void()>& at_a_third) {
+  const auto options = here.tier->route().options();
+  const auto most = 2 * options.connect_timeout + 2 * options.read_timeout + options.write_timeout +
+                    std::chrono::milliseconds(50);
+  std::vector<bool> is_acknowledged(keys.size());
+  std::vector<std::string> wrong;
+  std::chrono::nanoseconds longest{};
+  int failed = 0;
+  const auto timed = [&](const auto& call) {
+    const auto start = std::chrono::steady_clock::now();
+    auto result = call();
+    longest = std::max<std::chrono::nanoseconds>(longest, std::chrono::steady_clock::now() - start);
+    return result;
+  };
+  const auto look = [&](const Key& key) {
+    const auto got = timed([&] { return here.fetch(key); });
+    if (!got && remote::kind_of(got.error()) != remote::Kind::connection) {
+      wrong.push_back(got.error().describe());
+    }
+    if (got && *got && **got != here.record(key)) wrong.push_back("the value of " + key.bytes());
+    return got && got->has_value();
+  };
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (i == keys.size() / 3) at_a_third();
+    const auto put = timed([&] { return here.publish(keys[i], "value of " + keys[i].bytes()); });
+    is_acknowledged[i] = put.has_value() && *put;
+    failed += put ? 0 : 1;
+    if (!put && remote::kind_of(put.error()) != remote::Kind::connection) {
+      wrong.push_back(put.error().describe());
+    }
+    static_cast<void>(look(keys[i]));
+  }
+  // What was acknowledged is there, or was not copied in time.
+  int lost = 0;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    CHECK(wait_until([&] { return timed([&] { return here.fetch(keys[i]); }).has_value(); }));
+    const bool is_there = look(keys[i]);
+    if (is_acknowledged[i] && !is_there) ++lost;
+  }
+  int missing = 0;
+  for (const auto& key : keys) {
+    if (!here.publish(key)) wrong.push_back("cannot be published");
+    missing += look(key) ? 0 : 1;
+  }
+  std::string all;
+  for (const auto& what : wrong) all += what + '\n';
+  CHECK(all.empty());
+  CHECK(missing == 0);
+  CHECK(here.warnings.empty());
+  CHECK(longest < most);
+  CHECK(failed > 0);
+  CHECK(lost < failed);
+  if (std::getenv("CACHECTL_TESTS_MEASURE") != nullptr) {
+    WARN(failed << " of " << keys.size() << " not taken meanwhile, " << lost
+                << " lost of the others; the longest call took "
+                << longest / std::chrono::milliseconds(1) << " ms");
+  }
+}
+
+std::vector<Key> keys_named(std::size_t count) {
+  std::vector<Key> keys;
+  keys.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) keys.push_back(key_of("pair-" + std::to_string(i)));
+  return keys;
+}
+
+}  // namespace
+
+TEST_CASE("remote failover: a cluster goes on by itself, and no value of 10,000 is wrong") {
+  RedisCluster cluster(1);
+  Machine here(cluster.options());
+  check_pairs(here, keys_named(10'000), [&] { cluster.node(1).kill(); });
+}
+
+TEST_CASE("remote failover: sentinels name another master, and no value is wrong") {
+  RedisSentinels servers;
+  Machine here(servers.options());
+  check_pairs(here, keys_named(5000), [&] { servers.first().kill(); });
+  CHECK(servers.second().ask_list({"ROLE"}).at(0) == "master");
+}
+
+TEST_CASE("remote failover: a master that becomes a replica is asked no more") {
+  RedisSentinels servers;
+  Machine here(servers.options());
+  const auto key = key_of("k");
+  REQUIRE(*here.publish(key, "value"));
+  CHECK(wait_until([&] {
+    return servers.sentinel(0).say({"SENTINEL", "FAILOVER", "mymaster"}) == "OK";
+  }));
+  const auto named = [&](std::size_t index) {
+    const auto master =
+        servers.sentinel(index).ask_list({"SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"});
+    return master.at(1) == std::to_string(servers.port_of_second());
+  };
+  CHECK(wait_until([&] { return named(0) && named(1) && named(2); }));
+  // The connection that is open stays so, to one that may only be read.
+  servers.first().say({"REPLICAOF", "127.0.0.1", std::to_string(servers.port_of_second())});
+  here.test.clock().advance(std::chrono::milliseconds(1));
+  REQUIRE(*here.publish(key, "another"));
+  CHECK(here.seen(key) == here.record(key));
+  CHECK(servers.second().number({"EXISTS", name_of(key)}) == 1);
+}
+
+TEST_CASE("remote failover: a sentinel that is dead, or knows no such master, is passed over") {
+  RedisSentinels servers;
+  auto options = servers.options();
+  servers.sentinel(0).kill();
+  servers.sentinel(1).stop();
+  const auto key = key_of("k");
+  for (int i = 0; i < 8; ++i) {
+    Machine here(options);
+    CHECK(here.seen(key) == "miss");
+  }
+  options.master = "nobody";
+  const Machine wrong(options);
+  const auto got = wrong.fetch(key);
+  REQUIRE_FALSE(got);
+  CHECK(got.error().describe().find("redis.sentinel.name") != std::string::npos);
+}
+
+}  // namespace cachectl::test
