@@ -148,7 +148,6 @@ refresh::FindShared Cache::shared() const {
   };
 }
 
-/// After a miss on disk: whether the value is there now.
 Result<bool> Cache::take_shared(const Key& key) const {
   if (!state_->options.remote) return false;
   const auto root = ensure_root();
@@ -206,6 +205,18 @@ Result<void> check_bytes(const Key& key, const store::Entry& entry) {
 }
 
 }  // namespace
+
+Result<std::optional<store::Entry>> Cache::stored(const Key& key) const {
+  std::optional<store::Entry> none;
+  CACHECTL_ASSIGN(const store::Root* root, state_->existing());
+  if (root == nullptr) return none;
+  CACHECTL_ASSIGN(auto lookup, store::find(*root, key));
+  if (lookup.defect) warn(*lookup.defect);
+  if (!lookup.entry) return none;
+  CACHECTL_TRY(check_bytes(key, *lookup.entry));
+  CACHECTL_ASSIGN(const bool intact, whole(lookup.entry->verify()));
+  return intact ? std::move(lookup.entry) : std::move(none);
+}
 
 Result<std::optional<store::Entry>> Cache::get(const Key& key) const {
   const telemetry::Stopwatch asked;
@@ -539,7 +550,7 @@ Result<refresh::Computed> Cache::compute(const Key& key, const refresh::ComputeP
                                          const refresh::Make& make) const {
   const refresh::Warn tell = [this](const Error& what) { warn(what); };
   const auto root = ensure_root();
-  if (root) return refresh::Computer(**root, clock(), tell).compute(key, policy, make);
+  if (root) return refresh::Computer(**root, clock(), tell, shared()).compute(key, policy, make);
   if (!refresh::can_do_without(root.error())) return fail(root.error());
   return refresh::compute_uncached(make, root.error(), tell);
 }
@@ -550,7 +561,8 @@ Result<std::optional<refresh::Computed>> Cache::compute_anew(const Key& key,
                                                              store::Generation generation) const {
   const refresh::Warn tell = [this](const Error& what) { warn(what); };
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
-  return refresh::Computer(*root, clock(), tell).compute_anew(key, policy, make, generation);
+  return refresh::Computer(*root, clock(), tell, shared())
+      .compute_anew(key, policy, make, generation);
 }
 
 namespace {

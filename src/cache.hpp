@@ -80,6 +80,13 @@ class Cache {
   /// The fresh value of a key, verified; nullopt: a miss. Errc::usage: it is a tree.
   [[nodiscard]] Result<std::optional<store::Entry>> get(const Key& key) const;
 
+  /// What is stored on this disk, whatever its age, verified. Nobody is told of a hit or a miss.
+  /// Errc::usage: it is a tree.
+  [[nodiscard]] Result<std::optional<store::Entry>> stored(const Key& key) const;
+
+  /// After a miss on this disk: whether the value of another machine is here now.
+  [[nodiscard]] Result<bool> take_shared(const Key& key) const;
+
   /// Writes the fresh value of a key to a descriptor, called `name` in errors; false: a
   /// miss, and nothing was written. The way to copy a large value.
   [[nodiscard]] Result<bool> get_to(const Key& key, int descriptor, std::string_view name) const;
@@ -251,7 +258,6 @@ class Cache {
                                            std::string_view key, const WritePolicy& policy) const;
   void tell(const telemetry::Happening& what) const;
   [[nodiscard]] refresh::FindShared shared() const;
-  [[nodiscard]] Result<bool> take_shared(const Key& key) const;
   /// A read that has ended; without a header it was a miss.
   void tell_read(const Key& key, const store::RecordHeader* header, std::uint64_t bytes,
                  const telemetry::Stopwatch& since) const;

@@ -112,21 +112,11 @@ Result<LayeredCache::Value> LayeredCache::on_disk(const Key& key) {
   if (root == nullptr) return nullptr;
   const auto* table = changes(*root);
   const auto stamp = table != nullptr ? table->stamp(key.hash()) : std::nullopt;
-  CACHECTL_ASSIGN(auto found, store::find(*root, key));
-  if (found.defect) warn(*found.defect);
-  if (!found.entry) return nullptr;
-  if (found.entry->header().kind != store::Kind::bytes) {
-    return fail(Errc::usage, "the value of '" + key.printable() + "' is a file or directory",
-                "ask Cache::tree for it");
-  }
-  if (auto verified = found.entry->verify(); !verified) {
-    if (verified.error().code != Errc::corrupt) return fail(std::move(verified).error());
-    warn(verified.error());
-    return nullptr;
-  }
-  CACHECTL_ASSIGN(auto output, found.entry->read(store::Stream::output));
-  auto value = std::make_shared<const memory::Value>(
-      memory::Value{found.entry->header(), std::move(output)});
+  CACHECTL_ASSIGN(const auto entry, cache_.stored(key));
+  if (!entry) return nullptr;
+  CACHECTL_ASSIGN(auto output, entry->read(store::Stream::output));
+  auto value =
+      std::make_shared<const memory::Value>(memory::Value{entry->header(), std::move(output)});
   if (stamp && !store::is_spent(value->header, cache_.clock().now())) {
     memory_.insert(key, value, *stamp);
   }
@@ -139,8 +129,16 @@ Result<LayeredCache::Value> LayeredCache::find(const Key& key) {
 }
 
 Result<LayeredCache::Value> LayeredCache::get(const Key& key) {
+  const auto is_fresh = [this](const Value& value) {
+    return value && store::is_fresh(value->header, cache_.clock().now());
+  };
   CACHECTL_ASSIGN(auto value, find(key));
-  if (value && !store::is_fresh(value->header, cache_.clock().now())) value.reset();
+  if (is_fresh(value)) return value;
+  CACHECTL_ASSIGN(const bool taken, cache_.take_shared(key));
+  if (taken) {
+    CACHECTL_ASSIGN(value, on_disk(key));
+  }
+  if (!is_fresh(value)) value.reset();
   return value;
 }
 

@@ -160,8 +160,7 @@ class Coalescer {
   [[nodiscard]] Result<RunResult> ask(const Request& request) const;
   [[nodiscard]] Result<RunResult> lead(const Request& request, lock::HeldLock held) const;
   [[nodiscard]] Result<RunResult> make(const Request& request, lock::HeldLock held) const;
-  [[nodiscard]] Result<std::optional<Value>> take_shared(const Request& request,
-                                                         const Shared& shared) const;
+  [[nodiscard]] Result<std::optional<Value>> taken(const Request& request) const;
   [[nodiscard]] Result<Past> look_back(const Request& request) const;
   [[nodiscard]] Result<Attempt> attempt(const Request& request, lock::HeldLock& held,
                                         const Past& past, bool is_last) const;

@@ -188,7 +188,7 @@ Result<Computed> Computer::ask(const Asked& asked, bool& started) const {
   }
   started = true;
   CACHECTL_ASSIGN(auto value, answer(asked));
-  if (!value) return lead(asked, *held, started);
+  if (!value) return lead(asked, std::move(*held), started);
   held.reset();
   return share(std::move(*value));
 }
@@ -226,8 +226,33 @@ void Computer::publish_failure(const Asked& asked, store::RecordHeader header,
   static_cast<void>(writer->publish(header, store::Place::attempt, lock::Durability::none));
 }
 
-Result<Computed> Computer::lead(const Asked& asked, const lock::HeldLock& held,
-                                bool& started) const {
+/// What another machine has made, which is now ours.
+Result<std::optional<Computed>> Computer::taken(const Asked& asked) const {
+  CACHECTL_ASSIGN(auto found, store::find(*root_, asked.key));
+  if (!found.entry || state_of(found.entry->header(), found.entry->last_used(),
+                               asked.policy.windows, clock_->now()) != State::fresh) {
+    return std::optional<Computed>();
+  }
+  return read(std::move(found), How::shared);
+}
+
+Result<Computed> Computer::lead(const Asked& asked, lock::HeldLock held, bool& started) const {
+  bool stored = false;
+  const auto* shared = shared_ ? shared_() : nullptr;
+  if (shared == nullptr) return make(asked, held, started, stored);
+  const auto& policy = asked.policy;
+  CACHECTL_ASSIGN(
+      auto turn, shared->take_or_lead<Computed>(asked.key, {}, policy.coordination, policy.deadline,
+                                                [&] { return taken(asked); }));
+  if (turn.value) return std::move(*turn.value);
+  auto made = make(asked, held, started, stored);
+  held.release();
+  if (stored) shared->give(asked.key, turn.lease.get());
+  return made;
+}
+
+Result<Computed> Computer::make(const Asked& asked, const lock::HeldLock& held, bool& started,
+                                bool& stored) const {
   const auto key = std::string_view(asked.key.bytes());
   CACHECTL_ASSIGN(const auto record, store::find(*root_, asked.key, store::Want::header));
   CACHECTL_ASSIGN(const auto attempt, store::find_attempt(*root_, asked.key, store::Want::header));
@@ -257,7 +282,9 @@ Result<Computed> Computer::lead(const Asked& asked, const lock::HeldLock& held,
   made.header.failures = 0;
   made.output = std::move(*output);
   made.header.output_size = made.output.size();
-  if (auto published = publish(asked, held, made); !published) {
+  auto published = publish(asked, held, made);
+  stored = published && made.header.expires > made.header.created;
+  if (!published) {
     root_->tell({What::failed_store, key, running.elapsed(), {}, 0, made.header.generation});
     (*warn_)(std::move(published).error().within("the value was made, but not stored"));
   }
@@ -274,7 +301,7 @@ Result<std::optional<Computed>> Computer::compute_anew(const Key& key, const Com
   CACHECTL_ASSIGN(const auto record, store::find(*root_, key, store::Want::header));
   if (number_of(record.entry) != generation) return std::optional<Computed>();
   bool started = false;
-  CACHECTL_ASSIGN(auto made, lead({key, policy, make}, *held, started));
+  CACHECTL_ASSIGN(auto made, lead({key, policy, make}, std::move(*held), started));
   return std::optional(std::move(made));
 }
 

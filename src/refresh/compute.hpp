@@ -31,6 +31,7 @@ struct ComputePolicy {
   OnError on_error = OnError::stale;
   lock::Deadline deadline = lock::Deadline::never();  ///< of waits, not of the function
   lock::Durability durability = lock::Durability::full;
+  Coordination coordination = Coordination::local;
 };
 
 struct Computed {
@@ -43,8 +44,8 @@ struct Computed {
 class Computer {
  public:
   /// All must outlive it.
-  Computer(const store::Root& root, const Clock& clock, const Warn& warn)
-      : root_(&root), clock_(&clock), warn_(&warn) {}
+  Computer(const store::Root& root, const Clock& clock, const Warn& warn, FindShared shared = {})
+      : root_(&root), clock_(&clock), warn_(&warn), shared_(std::move(shared)) {}
 
   /// The stored value where it is fresh or stale, else what `make` makes. A failure of the
   /// cache does not keep the caller from that: it is told to `warn`. Errors: that of `make`;
@@ -63,8 +64,11 @@ class Computer {
   [[nodiscard]] Result<std::optional<Computed>> read(store::Lookup lookup, How how) const;
   [[nodiscard]] Result<std::optional<Computed>> answer(const Asked& asked) const;
   [[nodiscard]] Result<Computed> ask(const Asked& asked, bool& started) const;
-  [[nodiscard]] Result<Computed> lead(const Asked& asked, const lock::HeldLock& held,
-                                      bool& started) const;
+  [[nodiscard]] Result<std::optional<Computed>> taken(const Asked& asked) const;
+  [[nodiscard]] Result<Computed> lead(const Asked& asked, lock::HeldLock held, bool& started) const;
+  /// `stored` becomes whether it is on disk then.
+  [[nodiscard]] Result<Computed> make(const Asked& asked, const lock::HeldLock& held, bool& started,
+                                      bool& stored) const;
   [[nodiscard]] Result<Computed> or_stand_in(const Asked& asked, Error failure) const;
   [[nodiscard]] Result<void> publish(const Asked& asked, const lock::HeldLock& held,
                                      Computed& made) const;
@@ -73,6 +77,7 @@ class Computer {
   const store::Root* root_;
   const Clock* clock_;
   const Warn* warn_;
+  FindShared shared_;
 };
 
 /// Calls it; what it throws becomes an error.

@@ -309,17 +309,12 @@ Result<Coalescer::Attempt> Coalescer::attempt(const Request& request, lock::Held
 }
 
 /// What another machine has made, which is now ours.
-Result<std::optional<Coalescer::Value>> Coalescer::take_shared(const Request& request,
-                                                               const Shared& shared) const {
-  std::optional<Value> nothing;
-  if (request.policy.force) return nothing;
-  CACHECTL_ASSIGN(const bool taken, shared.take(request.key, request.policy.retention));
-  if (!taken) return nothing;
+Result<std::optional<Coalescer::Value>> Coalescer::taken(const Request& request) const {
   CACHECTL_ASSIGN(auto found, store::find(*root_, request.key));
   // Fresh by the maker's windows; the caller's may be narrower.
   if (!found.entry || state_of(found.entry->header(), found.entry->last_used(),
                                request.policy.windows, clock_->now()) != State::fresh) {
-    return nothing;
+    return std::optional<Value>();
   }
   return usable(std::move(found), store::Place::entry, request.source);
 }
@@ -327,22 +322,23 @@ Result<std::optional<Coalescer::Value>> Coalescer::take_shared(const Request& re
 Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) const {
   const auto* shared = shared_ ? shared_() : nullptr;
   if (shared == nullptr) return make(request, std::move(held));
-  CACHECTL_ASSIGN(auto value, take_shared(request, *shared));
-  std::unique_ptr<remote::FleetLease> lease;
-  if (!value && request.policy.coordination == Coordination::fleet) {
-    lease = shared->lead(request.key, request.policy.deadline);
-    // Made by another machine since we looked, or while we waited for it.
-    CACHECTL_ASSIGN(value, take_shared(request, *shared));
+  const auto& policy = request.policy;
+  Shared::Turn<Value> turn;
+  if (policy.force && policy.coordination == Coordination::fleet) {
+    turn.lease = shared->lead(request.key, policy.deadline);
+  } else if (!policy.force) {
+    CACHECTL_ASSIGN(turn,
+                    shared->take_or_lead<Value>(request.key, policy.retention, policy.coordination,
+                                                policy.deadline, [&] { return taken(request); }));
   }
-  if (value) {
-    lease.reset();
+  if (turn.value) {
     held.release();
-    return serve(std::move(*value), How::shared, What::shared, request.sink, request.asked);
+    return serve(std::move(*turn.value), How::shared, What::shared, request.sink, request.asked);
   }
   auto made = make(request, std::move(held));
   const bool is_stored = made && made->how == How::ran && made->generation != 0 &&
                          !made->not_stored && made->interrupted_by == 0;
-  if (is_stored) shared->give(request.key, lease.get());
+  if (is_stored) shared->give(request.key, turn.lease.get());
   return made;
 }
 

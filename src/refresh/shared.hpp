@@ -13,7 +13,10 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <optional>
 
+#include "src/choices.hpp"
 #include "src/remote/fleet_lease.hpp"
 #include "src/remote/tier.hpp"
 #include "src/store/store.hpp"
@@ -39,6 +42,37 @@ class Shared {
   /// the deadline passes.
   [[nodiscard]] std::unique_ptr<remote::FleetLease> lead(const Key& key,
                                                          const lock::Deadline& deadline) const;
+
+  /// What answers, if anything does, and else how to make it: under the lease of the fleet, if
+  /// that is asked for and it was to be had.
+  template <typename Value>
+  struct Turn {
+    std::optional<Value> value;
+    std::unique_ptr<remote::FleetLease> lease;
+  };
+
+  /// take, and in a fleet lead, and take again: the value may have been made since we looked, or
+  /// while we waited. `look` is asked for a value that was taken, and may find it of no use:
+  /// Result<std::optional<Value>>().
+  template <typename Value, typename Look>
+  [[nodiscard]] Result<Turn<Value>> take_or_lead(const Key& key, const store::Retention& retention,
+                                                 Coordination coordination,
+                                                 const lock::Deadline& deadline,
+                                                 const Look& look) const {
+    Turn<Value> turn;
+    CACHECTL_ASSIGN(bool taken, take(key, retention));
+    if (taken) {
+      CACHECTL_ASSIGN(turn.value, look());
+    }
+    if (turn.value || coordination == Coordination::local) return turn;
+    turn.lease = lead(key, deadline);
+    CACHECTL_ASSIGN(taken, take(key, retention));
+    if (taken) {
+      CACHECTL_ASSIGN(turn.value, look());
+    }
+    if (turn.value) turn.lease.reset();
+    return turn;
+  }
 
   /// Gives the server what is stored here, under a lease if there is one. As far as it goes.
   void give(const Key& key, const remote::FleetLease* lease = nullptr) const;

@@ -30,8 +30,9 @@ Result<void> Incoming::append(lock::Bytes part) {
 
 Result<void> Incoming::begin() {
   CACHECTL_ASSIGN(header_, store::decode_header(head_));
-  useless_ = !store::is_fresh(*header_, now_);
-  if (useless_) return fail(Errc::not_found, "not fresh");
+  CACHECTL_ASSIGN(const bool news, is_news());
+  useless_ = !news;
+  if (useless_) return fail(Errc::not_found, "no news");
   output_left_ = header_->output_size;
   CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root_, *key_, lock::Durability::none));
   writer_.emplace(std::move(writer));
@@ -40,6 +41,16 @@ Result<void> Incoming::begin() {
   tree_.emplace(std::move(staged));
   unpacker_.emplace(tree_->directory(), store::StagedTree::kValue);
   return {};
+}
+
+/// Else a refresh ahead of time would be answered by the value that is to be refreshed.
+Result<bool> Incoming::is_news() const {
+  if (!store::is_fresh(*header_, now_)) return false;
+  CACHECTL_ASSIGN(auto there, store::find(*root_, *key_));
+  if (!there.entry || store::is_from_future(there.entry->header(), now_)) return true;
+  const auto created = there.entry->header().created;
+  if (created != header_->created) return created < header_->created;
+  return !there.entry->verify();  // it is damaged here
 }
 
 Result<void> Incoming::publish(const store::Retention& retention) {

@@ -23,7 +23,8 @@ class Incoming {
   /// Errors are those of this machine, and Errc::corrupt or Errc::format: the tree is damaged, or
   /// written by a later version.
   [[nodiscard]] Result<void> append(lock::Bytes part);
-  /// Whether the record is of no use here, which append has said by an error.
+  /// Whether the record is of no use here, as it is no longer fresh, or what is here is the same
+  /// version or a later one. append has said so by an error.
   [[nodiscard]] bool is_useless() const { return useless_; }
 
   /// Under the lock of the key.
@@ -31,6 +32,7 @@ class Incoming {
 
  private:
   [[nodiscard]] Result<void> begin();
+  [[nodiscard]] Result<bool> is_news() const;
 
   const store::Root* root_;
   const Key* key_;
