@@ -136,8 +136,12 @@ refresh::FindShared Cache::shared() const {
       return nullptr;
     }
     const auto& clock = *state->options.clock;
+    // Both are made under the mutex, and the tier asks nobody before it is asked.
+    remote::Hooks hooks;
+    hooks.warn = [state](const Key& key, const Error& why) { state->shared->damaged(key, why); };
+    hooks.breaker = [state](bool is_open) { state->shared->changed(is_open); };
     auto tier = remote::Tier::open(std::move(*options), (*root)->directory(), (*root)->file_mode(),
-                                   clock, {told, {}});
+                                   clock, hooks);
     if (!tier) {
       told(std::move(tier).error().within("redis"));
       return nullptr;

@@ -7,7 +7,7 @@
 // machine. What it has is published here like any other value, with the creation and the windows
 // that it was made with; what is made here is given to it once it is published and the lock is
 // free. A server that fails is told to `warn`, unless it is left alone (remote/breaker.hpp), and
-// then nobody is kept from a result.
+// then nobody is kept from a result. Observers are told of each answer and each failure.
 //
 // Thread-safe, as the tier is.
 #pragma once
@@ -81,8 +81,13 @@ class Shared {
   /// far as it goes.
   void remove(const Key& key) const;
 
+  /// For the hooks of the tier.
+  void damaged(const Key& key, const Error& why) const;
+  void changed(bool is_open) const;
+
  private:
-  void tell(const Error& why) const;
+  using Since = telemetry::Stopwatch;
+  void tell_failure(const Key& key, const Error& why, const Since& since) const;
 
   const store::Root* root_;
   const Clock* clock_;

@@ -134,9 +134,9 @@ std::vector<Result<bool>> Tier::by_server(std::size_t count, const NameOf& name_
 void Tier::warn(const Key& key, Error why) const {
   if (!hooks_.warn) return;
   hooks_.warn(
-      std::move(why)
-          .within(fmt::format("Redis: the value of '{}' is taken for a miss", key.printable()))
-          .advising("it is replaced when the value is next published"));
+      key, std::move(why)
+               .within(fmt::format("Redis: the value of '{}' is taken for a miss", key.printable()))
+               .advising("it is replaced when the value is next published"));
 }
 
 Result<bool> Tier::fetch(const Key& key, const Take& take) {

@@ -47,7 +47,7 @@ namespace cachectl::remote {
 /// Told what no return value says; by the thread that made the call.
 struct Hooks {
   /// A value was taken for a miss: damaged, or not ours.
-  std::function<void(const Error&)> warn;
+  std::function<void(const Key&, const Error&)> warn;
   /// This process found that the server is to be left alone (true), or that it is back.
   std::function<void(bool is_open)> breaker;
 };

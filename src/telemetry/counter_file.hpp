@@ -5,12 +5,12 @@
 //
 //   1 KiB       magic, version, signature of the counter table, size, time of its making;
 //               then the hash of the name of each row, 0: free
-//   24 KiB      row 0: all keys that have no row of their own
-//   24 KiB      rows 1 to 63: each an entry of the configuration
+//   32 KiB      row 0: all keys that have no row of their own
+//   32 KiB      rows 1 to 63: each an entry of the configuration
 //
 //   A row: length of its name (0: not written yet), the name, the counters; then the
 //   histograms, each its sum and its buckets. What a hit counts comes first: with times up to
-//   a second that is one page, which in row 0 is also that of the head, so that a hit pays for
+//   half a second that is one page, which in row 0 is also that of the head, so that a hit pays for
 //   one.
 //
 // A row is claimed by writing the hash of its name over a 0, in one instruction; the name
@@ -42,11 +42,11 @@ namespace cachectl::telemetry {
 class CounterFile {
  public:
   static constexpr const char* kName = "counters";
-  static constexpr std::uint64_t kVersion = 2;
+  static constexpr std::uint64_t kVersion = 3;
   static constexpr std::size_t kRows = 64;
   static constexpr std::size_t kPage = 4096;
   static constexpr std::size_t kHeadSize = 1024;
-  static constexpr std::size_t kRowSize = 6 * kPage;
+  static constexpr std::size_t kRowSize = 8 * kPage;
   static constexpr std::size_t kSize = kPage + kRows * kRowSize;  ///< whole pages
 
   /// For adding. Made where it is missing, replaced where it is none. nullopt: nothing can be

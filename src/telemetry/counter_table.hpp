@@ -45,6 +45,18 @@ enum class Counter : std::size_t {
   leases_lost,
   checkins,
   pool_timeouts,
+  remote_hits,
+  remote_misses,
+  remote_publishes,
+  remote_removals,
+  remote_received,
+  remote_sent,
+  remote_failed_connection,
+  remote_failed_serialization,
+  remote_failed_memory,
+  remote_failed_cache,
+  breaker_openings,
+  breaker_closings,
 };
 
 enum class Unit {
@@ -102,10 +114,34 @@ inline constexpr std::array kCounters = std::to_array<CounterInfo>({
     {Counter::checkins, "checkins", "", "", Unit::none, "Replicas given back"},
     {Counter::pool_timeouts, "pool_timeouts", "", "", Unit::none,
      "Waits for a replica that ended at their deadline"},
+    {Counter::remote_hits, "remote_requests", "result", "hit", Unit::none,
+     "Values that the remote server was asked for"},
+    {Counter::remote_misses, "remote_requests", "result", "miss", Unit::none,
+     "Values that the remote server was asked for"},
+    {Counter::remote_publishes, "remote_publishes", "", "", Unit::none,
+     "Values that the remote server has taken"},
+    {Counter::remote_removals, "remote_removals", "", "", Unit::none,
+     "Values removed from the remote server"},
+    {Counter::remote_received, "remote_received", "", "", Unit::bytes,
+     "Bytes of records that came from the remote server"},
+    {Counter::remote_sent, "remote_sent", "", "", Unit::bytes,
+     "Bytes of records that the remote server has taken"},
+    {Counter::remote_failed_connection, "remote_failures", "kind", "connection", Unit::none,
+     "Failures of the remote server"},
+    {Counter::remote_failed_serialization, "remote_failures", "kind", "serialization", Unit::none,
+     "Failures of the remote server"},
+    {Counter::remote_failed_memory, "remote_failures", "kind", "memory", Unit::none,
+     "Failures of the remote server"},
+    {Counter::remote_failed_cache, "remote_failures", "kind", "cache", Unit::none,
+     "Failures of the remote server"},
+    {Counter::breaker_openings, "breaker_changes", "to", "open", Unit::none,
+     "Times that the remote server came to be left alone, and to be asked again"},
+    {Counter::breaker_closings, "breaker_changes", "to", "closed", Unit::none,
+     "Times that the remote server came to be left alone, and to be asked again"},
 });
 
 /// How long something takes, as a histogram.
-enum class Timing : std::size_t { hit, lock_wait, lock_hold, source, checkout };
+enum class Timing : std::size_t { hit, lock_wait, lock_hold, source, checkout, remote };
 
 struct TimingInfo {
   Timing timing;
@@ -119,6 +155,7 @@ inline constexpr std::array kTimings = std::to_array<TimingInfo>({
     {Timing::lock_hold, "lock_hold", "How long locks were held"},
     {Timing::source, "source", "Run time of sources"},
     {Timing::checkout, "checkout", "From the request to the replica that is ready"},
+    {Timing::remote, "remote", "From a request to the remote server to the end of its answer"},
 });
 
 [[nodiscard]] constexpr std::size_t index_of(Counter counter) {

@@ -41,6 +41,16 @@ constexpr auto kEffects = std::to_array<Effect>({
     {What::lease_lost, Counter::leases_lost},
     {What::checked_in, Counter::checkins},
     {What::pool_exhausted, Counter::pool_timeouts},
+    {What::remote_hit, Counter::remote_hits, Counter::remote_received, Timing::remote},
+    {What::remote_miss, Counter::remote_misses, std::nullopt, Timing::remote},
+    {What::remote_published, Counter::remote_publishes, Counter::remote_sent, Timing::remote},
+    {What::remote_removed, Counter::remote_removals, std::nullopt, Timing::remote},
+    {What::remote_failed_connection, Counter::remote_failed_connection},
+    {What::remote_failed_serialization, Counter::remote_failed_serialization},
+    {What::remote_failed_memory, Counter::remote_failed_memory},
+    {What::remote_failed_cache, Counter::remote_failed_cache},
+    {What::breaker_opened, Counter::breaker_openings},
+    {What::breaker_closed, Counter::breaker_closings},
 });
 
 /// Those that are counted by their histogram.

@@ -62,6 +62,26 @@ std::string_view name_of(What what) {
       return "checked_in";
     case What::pool_exhausted:
       return "pool_exhausted";
+    case What::remote_hit:
+      return "remote_hit";
+    case What::remote_miss:
+      return "remote_miss";
+    case What::remote_published:
+      return "remote_published";
+    case What::remote_removed:
+      return "remote_removed";
+    case What::remote_failed_connection:
+      return "remote_failed_connection";
+    case What::remote_failed_serialization:
+      return "remote_failed_serialization";
+    case What::remote_failed_memory:
+      return "remote_failed_memory";
+    case What::remote_failed_cache:
+      return "remote_failed_cache";
+    case What::breaker_opened:
+      return "breaker_opened";
+    case What::breaker_closed:
+      return "breaker_closed";
   }
   return "";
 }

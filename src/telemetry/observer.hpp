@@ -28,6 +28,12 @@
 //   checked_out            until ready                  of the replica
 //   checked_in             it was lent (0: not known)
 //   pool_exhausted         of the wait
+//   remote_hit             of the answer   of the record of the value
+//   remote_miss            of the answer
+//   remote_published       of the answer   of the record of the value
+//   remote_removed         of the answer
+//   remote_failed_*        until then
+//   breaker_opened, breaker_closed
 //
 // A request is told as one of hit, stale_hit and miss; what then becomes of a miss is told
 // apart. `refresh` and the like ask for no stored value, and are none of them.
@@ -85,6 +91,17 @@ enum class What {
   checked_out,  ///< a replica is ready for its new owner
   checked_in,
   pool_exhausted,  ///< no replica came free in time
+
+  remote_hit,                ///< a server had a value that this machine had not
+  remote_miss,               ///< it had none that may be served
+  remote_published,          ///< it has taken one
+  remote_removed,            ///< it has none any more
+  remote_failed_connection,  ///< see remote/failure.hpp; of each value that this concerns
+  remote_failed_serialization,
+  remote_failed_memory,
+  remote_failed_cache,
+  breaker_opened,  ///< the server is left alone from now on
+  breaker_closed,  ///< it is asked again
 };
 
 /// "stale_hit".

@@ -159,7 +159,7 @@ FakeServer::~FakeServer() {
 
 Machine::Machine(remote::Options options) : cache(test.open()), root(test.open_root()) {
   remote::Hooks hooks;
-  hooks.warn = [this](const Error& why) { warnings.push_back(why.describe()); };
+  hooks.warn = [this](const Key&, const Error& why) { warnings.push_back(why.describe()); };
   hooks.breaker = [this](bool is_open) { ++(is_open ? opened : closed); };
   tier = must(remote::Tier::open(std::move(options), root.directory(), 0600, test.clock(),
                                  std::move(hooks)));

@@ -76,7 +76,7 @@ TEST_CASE("counting: all that is told is counted, each with its own counter") {
   // Those are not counted by themselves, but by their histogram.
   std::uint64_t counters = 0;
   std::uint64_t timings = 0;
-  for (int each = 0; each <= static_cast<int>(What::pool_exhausted); ++each) {
+  for (int each = 0; each <= static_cast<int>(What::breaker_closed); ++each) {
     observer.happened({static_cast<What>(each), "key", seconds(1)});
     const auto row = telemetry::read_counters(root.directory())->others;
     std::uint64_t all = 0;
