@@ -44,6 +44,7 @@ std::unique_ptr<Command> make_lock();
 std::unique_ptr<Command> make_ls();
 std::unique_ptr<Command> make_path();
 std::unique_ptr<Command> make_pool();
+std::unique_ptr<Command> make_redis();
 std::unique_ptr<Command> make_refresh();
 std::unique_ptr<Command> make_release();
 std::unique_ptr<Command> make_run();

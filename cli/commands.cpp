@@ -27,6 +27,7 @@ constexpr auto kCommands = std::to_array<CommandEntry>({
     {"daemon", "Keep the values of warm entries fresh", make_daemon},
     {"status", "Show what is cached, who holds which lock, and who waits", make_status},
     {"top", "Show the same and the counters, live", make_top},
+    {"redis", "Ask the Redis server how it is, or remove what is kept there", make_redis},
     {"doctor", "Check that directory, file system and configuration are fit for a cache",
      make_doctor},
     {"config", "Show, check or make the configuration", make_config},

@@ -6,7 +6,10 @@
 
 #include "cli/command.hpp"
 #include "cli/json.hpp"
+#include "cli/remote_options.hpp"
 #include "src/config/paths.hpp"
+#include "src/doctor/server.hpp"
+#include "src/remote/server.hpp"
 
 namespace cachectl::cli {
 
@@ -21,8 +24,10 @@ class Doctor final : public Command {
     definition.footer(
         "Looks at the configuration, the root and the directories above it, the file system and\n"
         "its space, the clock, and what is in the cache. Tries locks, rename and fsync on scratch\n"
-        "files below tmp/ of the root, which it removes; changes nothing else. Exit status 1 when\n"
-        "something fails; warnings are no failure.");
+        "files below tmp/ of the root, which it removes; changes nothing else. Where Redis is\n"
+        "configured: each server, its version, memory and clock, and whether its user may do what "
+        "the\n"
+        "cache needs. Exit status 1 when something fails; warnings are no failure.");
   }
 
   Result<int> execute(Session& session) override {
@@ -35,6 +40,7 @@ class Doctor final : public Command {
       patient.sharing = settings->shared ? store::Sharing::group : store::Sharing::owner_only;
       patient.clock = &clock;
       doctor::examine(patient, report);
+      look_at_server(*settings, clock, report);
       root_ = patient.root;
     }
     CACHECTL_TRY(session.print(json_ ? as_json(report) : as_text(report)));
@@ -71,6 +77,17 @@ class Doctor final : public Command {
     report.warning(kConfiguration, "the root is not known, so it was not looked at",
                    "mend the configuration, or name the root: --root");
     return std::nullopt;
+  }
+
+  static void look_at_server(const config::Settings& settings, const Clock& clock,
+                             doctor::Report& report) {
+    const auto servers = redis_servers(settings);
+    if (servers && !*servers) return;
+    const auto options = remote_options(settings);
+    if (!options) return report.failure("server", options.error());
+    const auto masters = remote::masters(*options);
+    if (!masters) return report.failure("server", masters.error());
+    for (const auto& master : *masters) doctor::examine_server(master, clock, report);
   }
 
   static std::string files_text(const std::vector<std::string>& files) {

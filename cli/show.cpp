@@ -3,6 +3,7 @@
 
 #include "cli/command.hpp"
 #include "cli/json.hpp"
+#include "cli/remote_options.hpp"
 #include "src/config/duration.hpp"
 #include "src/config/size.hpp"
 
@@ -15,7 +16,9 @@ class Show final : public Command {
   void define(Definition& definition) override {
     definition.positional("KEY", key_, "The key", true);
     definition.flag("--json", json_, "As a JSON object");
-    definition.footer("Exit status 1 when nothing is stored under the key.");
+    definition.footer(
+        "Where a Redis server is configured, it is asked whether it has the key, unless it is\n"
+        "left alone after failures. Exit status 1 when nothing is stored under the key.");
   }
 
   Result<int> execute(Session& session) override {
@@ -23,7 +26,9 @@ class Show final : public Command {
     CACHECTL_ASSIGN(const Cache* cache, session.cache());
     CACHECTL_ASSIGN(auto found, cache->inspect(key));
     if (found.defect) session.warn(*found.defect);
-    if (!found.entry) return kNo;
+    const auto on_server = cache->is_remote(key);
+    if (!found.entry)
+      return on_server.value_or(false) ? show_remote(session, key) : Result<int>(kNo);
     const auto verified = found.entry->verify();
     if (!verified && verified.error().code != Errc::corrupt) return fail(verified.error());
     const auto file = cache->path() + "/" + store::entry_name(key.hash()).path();
@@ -31,8 +36,16 @@ class Show final : public Command {
         cache->path() + "/" + store::tree_path(key.hash(), found.entry->header().tree_generation);
     const auto now = cache->clock().now();
     CACHECTL_ASSIGN(const auto failure, cache->last_failure(key));
-    auto text = json_ ? as_json(key, *found.entry, bool(verified), file, tree, now, failure)
+    CACHECTL_ASSIGN(const auto* settings, session.settings());
+    CACHECTL_ASSIGN(const auto servers, redis_servers(*settings));
+    const bool shares = servers.has_value();
+    auto text = json_ ? as_json(key, *found.entry, bool(verified), file, tree, now, failure,
+                                shares ? &on_server : nullptr)
                       : as_text(key, *found.entry, bool(verified), file, tree, now);
+    if (shares && !json_) {
+      text += fmt::format("{:<14}disk{}\n", "tiers",
+                          on_server ? (*on_server ? ", redis" : "") : " (redis was not asked)");
+    }
     if (failure && !json_) {
       const auto& header = failure->header();
       const auto age = std::max(now - header.created, std::chrono::nanoseconds(0));
@@ -44,9 +57,23 @@ class Show final : public Command {
   }
 
  private:
+  Result<int> show_remote(Session& session, const Key& key) const {
+    if (json_) {
+      Json object;
+      put_bytes(object, "key", key.bytes());
+      object["tiers"] = {"redis"};
+      CACHECTL_TRY(session.print(one_line(object) + "\n"));
+    } else {
+      CACHECTL_TRY(
+          session.print(fmt::format("{:<14}{}\n{:<14}redis\n", "key", key.printable(), "tiers")));
+    }
+    return kDone;
+  }
+
   static std::string as_json(const Key& key, const store::Entry& entry, bool intact,
                              const std::string& file, const std::string& tree, WallTime now,
-                             const std::optional<store::Entry>& failure) {
+                             const std::optional<store::Entry>& failure,
+                             const std::optional<bool>* on_server) {
     Json object;
     put_bytes(object, "key", key.bytes());
     object["intact"] = intact;
@@ -59,6 +86,10 @@ class Show final : public Command {
                                 {"at", iso_time(failure->header().created)}};
     }
     if (entry.header().kind == store::Kind::tree) object["path"] = tree;
+    if (on_server != nullptr) {
+      object["tiers"] = {"disk"};
+      if (on_server->value_or(false)) object["tiers"].push_back("redis");
+    }
     return one_line(object) + "\n";
   }
 

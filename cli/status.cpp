@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "cli/breaker_words.hpp"
 #include "cli/columns.hpp"
 #include "cli/command.hpp"
 #include "cli/json.hpp"
 #include "cli/lock_rows.hpp"
 #include "cli/paint.hpp"
+#include "cli/remote_options.hpp"
 #include "src/config/size.hpp"
 
 namespace cachectl::cli {
@@ -31,8 +33,9 @@ class StatusCommand final : public Command {
     definition.footer(
         "What is cached, by the stale windows that it was stored with; the locks that are held,\n"
         "by whom, and who waits for them, as far as the system tells (it tells of your own\n"
-        "processes, and root of all); leases; pools; the daemon. 'cachectl show KEY' tells of one\n"
-        "key, and 'cachectl lease list' of all leases.");
+        "processes, and root of all); leases; pools; the daemon; the Redis server and whether it\n"
+        "is left alone, without asking it. 'cachectl show KEY' tells of one key, 'cachectl redis'\n"
+        "of the server, and 'cachectl lease list' of all leases.");
   }
 
   Result<int> execute(Session& session) override {
@@ -41,6 +44,8 @@ class StatusCommand final : public Command {
     CACHECTL_ASSIGN(const auto status, status::take(*cache));
     settings_ = settings;
     root_ = cache->path();
+    CACHECTL_ASSIGN(const auto* root, cache->root());
+    CACHECTL_TRY(look_at_servers(*settings, root));
     width_ = columns_of(STDOUT_FILENO);
     CACHECTL_TRY(session.print(json_ ? as_json(status) : as_text(status)));
     return kDone;
@@ -48,6 +53,31 @@ class StatusCommand final : public Command {
 
  private:
   using Status = status::Status;
+
+  /// That is configured; of a cluster and of sentinels, those that are named.
+  struct Server {
+    std::string_view kind;  ///< "server", "cluster", "sentinel"
+    std::string address;
+    remote::Breaker::Look breaker;
+  };
+
+  [[nodiscard]] Result<void> look_at_servers(const config::Settings& settings,
+                                             const store::Root* root) {
+    CACHECTL_ASSIGN(const auto options, redis_servers(settings));
+    if (!options) return {};
+    constexpr std::array<std::string_view, 3> kKinds{"server", "cluster", "sentinel"};
+    auto addresses = options->seeds;
+    if (options->topology == remote::Topology::single) addresses = {options->server};
+    for (const auto& address : addresses) {
+      auto& server = servers_.emplace_back();
+      server.kind = kKinds.at(static_cast<std::size_t>(options->topology));
+      server.address = address.describe();
+      if (root != nullptr) {
+        server.breaker = remote::Breaker::look(root->directory(), server.address);
+      }
+    }
+    return {};
+  }
 
   // Text.
 
@@ -73,6 +103,10 @@ class StatusCommand final : public Command {
     text += '\n';
     text += fmt::format("{:<9}{}\n", "size", size_text(entries));
     text += fmt::format("{:<9}{}\n", "daemon", daemon_text(status));
+    for (const auto& server : servers_) {
+      text += fmt::format("{:<9}{}; breaker ", server.kind, escaped(server.address)) +
+              alarming(text_of(server.breaker), server.breaker.is_open) + "\n";
+    }
     if (status.superseded + status.staged > 0) {
       text += fmt::format("{:<9}{} superseded trees, {} staged files\n", "beside",
                           status.superseded, status.staged);
@@ -176,6 +210,12 @@ class StatusCommand final : public Command {
       object["daemon"] = {{"pid", daemon.pid == 0 ? Json() : Json(daemon.pid)},
                           {"since", daemon.since.empty() ? Json() : Json(escaped(daemon.since))}};
     }
+    object["servers"] = Json::array();
+    for (const auto& server : servers_) {
+      object["servers"].push_back({{"kind", server.kind},
+                                   {"address", escaped(server.address)},
+                                   {"breaker", cli::json_of(server.breaker)}});
+    }
     object["locks"] = Json::array();
     for (const auto& lock : status.locks) object["locks"].push_back(json_of(lock));
     object["leases"] = Json::array();
@@ -239,6 +279,7 @@ class StatusCommand final : public Command {
   }
 
   const config::Settings* settings_ = nullptr;
+  std::vector<Server> servers_;
   std::string root_;
   std::size_t width_ = 80;
   Paint paint_;

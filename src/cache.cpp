@@ -152,6 +152,11 @@ refresh::FindShared Cache::shared() const {
   };
 }
 
+std::optional<bool> Cache::is_remote(const Key& key) const {
+  const auto* tier = state_->options.remote ? shared()() : nullptr;
+  return tier != nullptr ? tier->has(key) : std::nullopt;
+}
+
 Result<bool> Cache::take_shared(const Key& key) const {
   if (!state_->options.remote) return false;
   const auto root = ensure_root();

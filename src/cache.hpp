@@ -94,6 +94,10 @@ class Cache {
   /// Whatever is stored under a key, fresh or not, not verified. Does not count as use.
   [[nodiscard]] Result<store::Lookup> inspect(const Key& key) const;
 
+  /// Whether the remote server has a value, fresh or not, by one question; nullopt: there is none,
+  /// it is left alone, or it has failed, which was warned of. Not asked before there is a cache.
+  [[nodiscard]] std::optional<bool> is_remote(const Key& key) const;
+
   /// The last attempt to make the value, if it failed and no value was stored since. Not
   /// verified.
   [[nodiscard]] Result<std::optional<store::Entry>> last_failure(const Key& key) const;

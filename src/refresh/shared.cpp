@@ -79,9 +79,9 @@ std::unique_ptr<remote::FleetLease> Shared::lead(const Key& key,
 
 void Shared::give(const Key& key, const remote::FleetLease* lease) const {
   const auto record = Outgoing::open(*root_, key);
+  if (!record && warn_) warn_(Error(record.error()).advising("going on without it"));
+  if (!record || !*record) return;  // removed since
   const Since since;
-  if (!record) return tell_failure(key, record.error(), since);
-  if (!*record) return;  // removed since
   const auto given = tier_->publish(key, (*record)->header(), (*record)->descriptor(),
                                     lease == nullptr ? remote::Fence() : lease->fence());
   if (!given) return tell_failure(key, given.error(), since);
@@ -89,6 +89,15 @@ void Shared::give(const Key& key, const remote::FleetLease* lease) const {
   const auto& header = (*record)->header();
   root_->tell({What::remote_published, key.bytes(), since.elapsed(), std::chrono::nanoseconds(0),
                header.file_size(), header.generation});
+}
+
+std::optional<bool> Shared::has(const Key& key) const {
+  const Since since;
+  const auto name = tier_->names().head(key);
+  const auto reply = tier_->ask(name, {"EXISTS", name});
+  if (reply) return (*reply)->integer > 0;
+  tell_failure(key, reply.error(), since);
+  return std::nullopt;
 }
 
 void Shared::remove(const Key& key) const {

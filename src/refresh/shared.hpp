@@ -77,6 +77,10 @@ class Shared {
   /// Gives the server what is stored here, under a lease if there is one. As far as it goes.
   void give(const Key& key, const remote::FleetLease* lease = nullptr) const;
 
+  /// Whether the server has a value, fresh or not, by one question; nullopt: it is left alone,
+  /// or has failed.
+  [[nodiscard]] std::optional<bool> has(const Key& key) const;
+
   /// Nobody gets the server's value any more; other machines keep what they have on disk. As
   /// far as it goes.
   void remove(const Key& key) const;

@@ -1,5 +1,6 @@
 #include "src/remote/breaker.hpp"
 
+#include <fcntl.h>
 #include <time.h>
 
 #include <algorithm>
@@ -25,6 +26,8 @@ constexpr std::size_t kTrialWord = 3;
 constexpr std::size_t kRows = 64;
 constexpr std::size_t kProbes = 8;
 constexpr off_t kFileSize = 4096;
+/// A cool-down or a trial, with room to spare.
+constexpr std::uint64_t kLongest = 3600ULL * 1'000'000'000U;
 constexpr const char* kStagingName = "tmp";
 
 std::uint64_t now_on_machine() {
@@ -40,12 +43,17 @@ std::uint64_t after_now(std::chrono::nanoseconds pause) {
 
 }  // namespace
 
+namespace {
+
+std::uint64_t number_of(std::string_view server) {
+  return std::max<std::uint64_t>(checksum_of(lock::bytes_of(server)), 1);
+}
+
+}  // namespace
+
 Breaker::Breaker(const lock::Directory& root, mode_t file_mode, std::chrono::nanoseconds trial,
                  std::string_view server)
-    : root_(&root),
-      file_mode_(file_mode),
-      trial_(trial),
-      server_(std::max<std::uint64_t>(checksum_of(lock::bytes_of(server)), 1)) {}
+    : root_(&root), file_mode_(file_mode), trial_(trial), server_(number_of(server)) {}
 
 /// Complete before it has its name: a reader sees all of it or none. Where there is none, who
 /// comes second leaves it to the first, which may have counted already.
@@ -100,11 +108,14 @@ const MappedFile* Breaker::mapped() {
   return found;
 }
 
+/// The first word of the row in which a server may be.
+std::size_t Breaker::row_at(std::uint64_t server, std::size_t probe) {
+  return kWords * (1 + (server + probe) % (kRows - 1));
+}
+
 /// The number of its first word.
 std::size_t Breaker::row_in(const MappedFile& file) const {
-  const auto row = [&](std::size_t probe) {
-    return kWords * (1 + (server_ + probe) % (kRows - 1));
-  };
+  const auto row = [&](std::size_t probe) { return row_at(server_, probe); };
   for (std::size_t probe = 0; probe < kProbes; ++probe) {
     const auto owner = file.word(row(probe) + kServerWord);
     auto seen = owner.load(std::memory_order_acquire);
@@ -158,6 +169,27 @@ bool Breaker::failed(Verdict verdict) {
   if (failures < kFailures) return false;
   std::uint64_t closed = 0;
   return found.until.compare_exchange_strong(closed, after_now(jittered(kFirstCoolDown)));
+}
+
+Breaker::Look Breaker::look(const lock::Directory& root, std::string_view name) {
+  const auto file = root.open_if_exists(kName, O_RDONLY | O_NONBLOCK);
+  std::array<std::uint64_t, kRows * kWords> words{};
+  if (!file || !*file) return {};
+  const auto got =
+      lock::read_full_at((*file)->get(), std::as_writable_bytes(std::span(words)), 0, kName);
+  if (!got || *got != sizeof words || words[kMagicWord] != kBreakerMagic) return {};
+  const auto server = number_of(name);
+  for (std::size_t probe = 0; probe < kProbes; ++probe) {
+    const auto row = row_at(server, probe);
+    if (words.at(row + kServerWord) != server) continue;
+    const auto now = now_on_machine();
+    const auto until = words.at(row + kUntilWord);
+    // What lies too far ahead is from before the machine was started anew: see ask().
+    const bool is_ahead = until > now && until - now <= kLongest;
+    const auto left = is_ahead ? static_cast<std::int64_t>(until - now) : 0;
+    return {until != 0, words.at(row + kFailureWord), std::chrono::nanoseconds(left)};
+  }
+  return {};
 }
 
 std::chrono::nanoseconds Breaker::left() {

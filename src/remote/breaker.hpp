@@ -68,6 +68,14 @@ class Breaker {
   bool succeeded();
   /// It has not. True: this opened it.
   bool failed(Verdict verdict);
+  /// Its state at one moment, for people: nothing is made or mapped.
+  struct Look {
+    bool is_open = false;
+    std::uint64_t failures = 0;        ///< in a row
+    std::chrono::nanoseconds left{0};  ///< until the next trial; zero: closed, or due
+  };
+  [[nodiscard]] static Look look(const lock::Directory& root, std::string_view server);
+
   /// How long until the next trial; zero: closed, or due.
   [[nodiscard]] std::chrono::nanoseconds left();
 
@@ -82,6 +90,7 @@ class Breaker {
     Word trials;
   };
   [[nodiscard]] State state();
+  [[nodiscard]] static std::size_t row_at(std::uint64_t server, std::size_t probe);
   [[nodiscard]] std::size_t row_in(const lock::MappedFile& file) const;
   [[nodiscard]] const lock::MappedFile* mapped();
   [[nodiscard]] std::unique_ptr<lock::MappedFile> map() const;

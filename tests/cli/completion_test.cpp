@@ -150,13 +150,14 @@ void completes_everything(Shell& shell, const Sandbox& sandbox) {
   const auto commands = offered(shell, "cachectl ", 1);
   for (const char* name : {"run", "get", "acquire", "help"}) CHECK(has(commands, name));
   CHECK(offered(shell, "cachectl de", 1) == Words{"delete"});
-  CHECK(offered(shell, "cachectl --quiet re", 2) == Words{"refresh", "release"});
+  CHECK(offered(shell, "cachectl --quiet re", 2) == Words{"redis", "refresh", "release"});
 
   CHECK(offered(shell, "cachectl run --ttl", 2) == Words{"--ttl", "--ttl-by-status"});
   CHECK(offered(shell, "cachectl gc --dr", 2) == Words{"--dry-run"});
   CHECK(offered(shell, "cachectl run --on-error ", 3) == Words{"fail", "last-good", "stale"});
   CHECK(offered(shell, "cachectl lease ", 2) == Words{"list", "renew", "show"});
   CHECK(offered(shell, "cachectl pool re", 2) == Words{"reset", "resize"});
+  CHECK(offered(shell, "cachectl redis ", 2) == Words{"flush", "ping", "stats"});
   CHECK(offered(shell, "cachectl help wa", 2) == Words{"warm"});
   CHECK(offered(shell, "cachectl run --strategy sh", 3) == Words{"short-term"});
 
