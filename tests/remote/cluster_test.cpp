@@ -99,8 +99,12 @@ TEST_CASE("remote cluster: values lie on all servers, and are found, replaced an
     stored += own;
   }
   CHECK(stored == 300);
-  // A machine that knows one of them finds all.
-  Machine there(cluster.options(1));
+  // A machine that knows one of them finds all, with no more rights than docs/fleet.md lists.
+  auto limited = cluster.options(1);
+  limited.server.user = "ci";
+  limited.password = "pw";
+  for (std::size_t i = 0; i < cluster.size(); ++i) cluster.node(i).allow("ci", "pw");
+  Machine there(limited);
   std::vector<std::string> got(keys.size());
   const auto results =
       there.tier->fetch_many(keys, [&](std::size_t index, lock::Bytes part) -> Result<void> {
@@ -271,11 +275,12 @@ TEST_CASE("remote cluster: one dead server costs its own values, and no others")
            std::chrono::milliseconds(50);
   };
   int asked = 0;
+  std::chrono::nanoseconds longest{};
   const auto opens = [&] {
     ++asked;
     const auto start = std::chrono::steady_clock::now();
     const auto got = here.fetch(keys[dead]);
-    CHECK(std::chrono::steady_clock::now() - start < most(here.tier->route().options()));
+    longest = std::max<std::chrono::nanoseconds>(longest, std::chrono::steady_clock::now() - start);
     REQUIRE_FALSE(got);
     CHECK(remote::kind_of(got.error()) == remote::Kind::connection);
     for (const std::size_t home : {std::size_t{0}, std::size_t{2}}) {
@@ -285,6 +290,8 @@ TEST_CASE("remote cluster: one dead server costs its own values, and no others")
   };
   CHECK(wait_until(opens));
   CHECK(asked >= 5);
+  CHECK(longest < most(cluster.options()));
+  tell_measured(is_killed ? "a node killed" : "a node stopped", longest, most(cluster.options()));
   const auto results =
       here.tier->fetch_many(keys, [](std::size_t, lock::Bytes) -> Result<void> { return {}; });
   CHECK(*results[0]);
@@ -308,14 +315,17 @@ TEST_CASE("remote cluster: without any of its servers a call fails in time, and 
   const auto key = cluster.key_at(2);
   for (std::size_t i = 0; i < cluster.size(); ++i) cluster.node(i).stop();
   const auto options = cluster.options();
+  const auto limit = options.connect_timeout + options.read_timeout;
+  std::chrono::nanoseconds longest{};
   for (int i = 0; i < 8; ++i) {
     const auto start = std::chrono::steady_clock::now();
     const auto got = here.fetch(key);
-    const auto took = std::chrono::steady_clock::now() - start;
+    longest = std::max<std::chrono::nanoseconds>(longest, std::chrono::steady_clock::now() - start);
     REQUIRE_FALSE(got);
     CHECK(remote::kind_of(got.error()) == remote::Kind::connection);
-    CHECK(took < options.connect_timeout + options.read_timeout + std::chrono::milliseconds(50));
   }
+  CHECK(longest < limit + std::chrono::milliseconds(50));
+  tell_measured("all nodes stopped", longest, limit);
   for (std::size_t i = 0; i < cluster.size(); ++i) cluster.node(i).go_on();
   CHECK(wait_until([&] { return here.seen(key) == "miss"; }));
 }

@@ -8,8 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <random>
+#include <sstream>
 
 #include "lock/retry.hpp"
 #include "tests/support/link.hpp"
@@ -114,6 +117,16 @@ std::vector<std::string> RedisServer::ask_list(const std::vector<std::string>& c
   return texts;
 }
 
+void RedisServer::allow(const std::string& user, const std::string& password) const {
+  const auto page = content_of(CACHECTL_SOURCE_DIR "/docs/fleet.md");
+  const auto begin = page.find("`~cachectl:*") + 1;
+  std::vector<std::string> command{"ACL", "SETUSER", user, "on", '>' + password};
+  std::istringstream rights(page.substr(begin, page.find('`', begin) - begin));
+  for (std::string right; rights >> right;) command.push_back(right);
+  const auto answer = say(command);
+  if (answer != "OK") throw std::runtime_error("ACL SETUSER: " + answer);
+}
+
 void RedisServer::stop() const {
   process_->send(SIGSTOP);
   siginfo_t info{};
@@ -202,6 +215,16 @@ std::string Machine::seen(const Key& key) const {
 }
 
 std::string name_of(const Key& key) { return "cachectl:{" + key.hash().hex() + '}'; }
+
+void tell_measured(const std::string& what, std::chrono::nanoseconds longest,
+                   std::chrono::nanoseconds limit) {
+  if (std::getenv("CACHECTL_TESTS_MEASURE") == nullptr) return;
+  const auto in_ms = [](std::chrono::nanoseconds time) {
+    return std::chrono::duration<double, std::milli>(time).count();
+  };
+  std::fprintf(stderr, "measured: %s: the longest took %.1f ms, of %.0f\n", what.c_str(),
+               in_ms(longest), in_ms(limit));
+}
 
 std::string noise(std::size_t size, unsigned seed) {
   std::mt19937_64 random(seed);

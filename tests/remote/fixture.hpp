@@ -38,6 +38,9 @@ class RedisServer {
   [[nodiscard]] std::vector<std::string> ask_list(const std::vector<std::string>& command) const;
   [[nodiscard]] std::vector<std::string> keys() const { return ask_list({"KEYS", "*"}); }
 
+  /// Lets a user in, with the rights that docs/fleet.md lists.
+  void allow(const std::string& user, const std::string& password) const;
+
   /// SIGSTOP and SIGCONT.
   void stop() const;
   void go_on() const;
@@ -102,6 +105,10 @@ class Machine {
 
 /// The name under which a record lies in the server.
 [[nodiscard]] std::string name_of(const Key& key);
+
+/// On standard error, where $CACHECTL_TESTS_MEASURE is set: for the table in docs/reliability.md.
+void tell_measured(const std::string& what, std::chrono::nanoseconds longest,
+                   std::chrono::nanoseconds limit);
 
 /// `size` bytes that do not compress.
 [[nodiscard]] std::string noise(std::size_t size, unsigned seed = 1);

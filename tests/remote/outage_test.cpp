@@ -64,10 +64,13 @@ TEST_CASE("remote outage: a server that stops to answer costs the read timeout")
   CHECK(get.kind == Kind::connection);
   CHECK(get.took >= server.options().read_timeout);
   CHECK(get.took < server.options().read_timeout + kLate);
+  tell_measured(paused ? "CLIENT PAUSE" : "SIGSTOP", get.took, server.options().read_timeout);
   // Its queue still takes connections, and answers none.
   const auto again = failure_of([&] { return here.fetch(key); });
   CHECK(again.kind == Kind::connection);
   CHECK(again.took < server.options().connect_timeout + server.options().read_timeout + kLate);
+  tell_measured("the same, connecting", again.took,
+                server.options().connect_timeout + server.options().read_timeout);
   if (!paused) {
     server.go_on();
     CHECK(wait_until([&] { return here.seen(key) == here.record(key); }));
@@ -84,6 +87,7 @@ TEST_CASE("remote outage: a large request to a server that stopped costs both ti
   const auto put = failure_of([&] { return here.publish(key); });
   CHECK(put.kind == Kind::connection);
   CHECK(put.took < server.options().write_timeout * 3 + kLate);
+  tell_measured("SIGSTOP, 8 MB written", put.took, server.options().write_timeout * 3);
 }
 
 TEST_CASE("remote outage: a server that was killed and comes back empty is a miss at once") {
