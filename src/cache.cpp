@@ -157,6 +157,13 @@ std::optional<bool> Cache::is_remote(const Key& key) const {
   return tier != nullptr ? tier->has(key) : std::nullopt;
 }
 
+std::unique_ptr<refresh::Coherence> Cache::follow_fleet() const {
+  if (!state_->options.remote || shared()() == nullptr) return nullptr;
+  const auto root = state_->existing();
+  if (!root || *root == nullptr) return nullptr;
+  return std::make_unique<refresh::Coherence>(**root, state_->options.warn, *state_->tier);
+}
+
 Result<bool> Cache::take_shared(const Key& key) const {
   if (!state_->options.remote) return false;
   const auto root = ensure_root();

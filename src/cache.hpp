@@ -32,6 +32,7 @@
 #include "src/lease/lease.hpp"
 #include "src/pool/pool.hpp"
 #include "src/refresh/coalesce.hpp"
+#include "src/refresh/coherence.hpp"
 #include "src/refresh/compute.hpp"
 #include "src/store/gc.hpp"
 #include "src/store/store.hpp"
@@ -86,6 +87,10 @@ class Cache {
 
   /// After a miss on this disk: whether the value of another machine is here now.
   [[nodiscard]] Result<bool> take_shared(const Key& key) const;
+
+  /// Keeps what is on this disk like what other machines publish and remove, as long as the result
+  /// lives, which must not be longer than this; null: no values are shared, or there is no cache.
+  [[nodiscard]] std::unique_ptr<refresh::Coherence> follow_fleet() const;
 
   /// Writes the fresh value of a key to a descriptor, called `name` in errors; false: a
   /// miss, and nothing was written. The way to copy a large value.

@@ -93,6 +93,7 @@ const store::ChangeTable* LayeredCache::changes(const store::Root& root) {
     warn(std::move(opened).error().within("values are not kept in memory"));
     return nullptr;
   }
+  if (tables_.empty()) coherence_ = cache_.follow_fleet();
   // What was kept under the stamps of another table is not found under those of this one.
   tables_.push_back(std::move(*opened));
   changes_.store(tables_.back().get(), std::memory_order_release);

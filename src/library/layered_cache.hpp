@@ -113,7 +113,9 @@ class LayeredCache {
   std::mutex flights_mutex_;
   std::unordered_map<std::string, std::shared_ptr<Flight>> flights_;
   std::unordered_set<std::string> refreshed_;  // keys that are being made anew behind
-  Refresher refresher_;                        // last: its threads use the rest
+  std::unique_ptr<refresh::Coherence>
+      coherence_;        // from the first table on, where values are shared
+  Refresher refresher_;  // last: its threads use the rest
 };
 
 }  // namespace cachectl

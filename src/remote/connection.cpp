@@ -140,6 +140,31 @@ Result<std::unique_ptr<Reply>> Connection::ask(std::initializer_list<std::string
   return answer;
 }
 
+Result<void> Connection::say(const Commands& commands) {
+  CACHECTL_TRY(connect());
+  std::string_view rest = commands.bytes();
+  Timer sending(options_->write_timeout, {});
+  auto done = send_some(rest, sending);
+  while (done && !rest.empty()) {
+    const auto ready = wait_for_socket(socket_.get(), POLLOUT, sending.end());
+    done = ready && *ready ? send_some(rest, sending) : lost("it does not take a request in time");
+  }
+  if (!done) close();
+  return done;
+}
+
+Result<std::unique_ptr<Reply>> Connection::listen(const lock::Deadline& deadline, int wake) {
+  while (true) {
+    auto reply = reader_.next();
+    if (reply != nullptr) return reply;
+    if (reader_.failed()) return lost("its answer is not the Redis protocol", "check redis.url");
+    std::array<pollfd, 2> waited{{{socket_.get(), POLLIN, 0}, {wake, POLLIN, 0}}};
+    CACHECTL_ASSIGN(const bool ready, wait_for_any(waited, deadline));
+    if (!ready || waited[1].revents != 0) return nullptr;
+    CACHECTL_TRY(receive_some());
+  }
+}
+
 /// Sends and receives at the same time: a server that cannot get rid of its answers stops
 /// to read.
 Result<void> Connection::run(const Commands& commands, const Take& take,

@@ -48,6 +48,12 @@ class Connection {
   /// The reply to one command.
   [[nodiscard]] Result<std::unique_ptr<Reply>> ask(std::initializer_list<std::string_view> command);
 
+  /// For what the server says unasked, once it was told to (SUBSCRIBE): sends commands, and waits
+  /// for no reply.
+  [[nodiscard]] Result<void> say(const Commands& commands);
+  /// What comes next; null: nothing until the deadline, or until `wake` can be read.
+  [[nodiscard]] Result<std::unique_ptr<Reply>> listen(const lock::Deadline& deadline, int wake);
+
   /// Has error replies to single commands of an exchange that another server may answer: the
   /// reply to it, at last. Errors end the exchange, and leave the connection as it is.
   using Detour = std::function<Result<std::unique_ptr<Reply>>(

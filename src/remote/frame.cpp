@@ -65,6 +65,21 @@ tl::unexpected<Error> damaged(std::string_view why) {
 
 }  // namespace
 
+std::string bytes_of(WallTime time) {
+  std::string bytes(sizeof(std::int64_t), '\0');
+  put(bytes, 0, std::int64_t{time.time_since_epoch().count()});
+  return bytes;
+}
+
+WallTime time_in(std::string_view bytes) {
+  return WallTime(std::chrono::nanoseconds(get<std::int64_t>(bytes, 0)));
+}
+
+std::optional<Stamp> stamp_in(std::string_view frame) {
+  if (frame.size() < Frame::kSize || !frame.starts_with(kFrameMagic)) return std::nullopt;
+  return Stamp{time_in(frame.substr(kCreatedAt)), get<std::uint64_t>(frame, kGenerationAt)};
+}
+
 std::string framed(const Stamp& stamp, lock::Bytes raw, std::uint64_t compress_above) {
   std::string value;
   if (raw.size() > compress_above) {
@@ -102,8 +117,7 @@ Result<Frame> parse_frame(std::string_view value) {
   const auto form = get<std::uint8_t>(value, kFormAt);
   frame.form = static_cast<Form>(form);
   frame.raw_size = get<std::uint64_t>(value, kRawSizeAt);
-  frame.stamp.created = WallTime(std::chrono::nanoseconds(get<std::int64_t>(value, kCreatedAt)));
-  frame.stamp.generation = get<std::uint64_t>(value, kGenerationAt);
+  frame.stamp = *stamp_in(value);
   const bool is_head = frame.form == Form::chunked;
   if (form > static_cast<std::uint8_t>(Form::chunked) || get<std::uint16_t>(value, kZeroAt) != 0 ||
       (is_head ? value.size() != Frame::kHeadSize : frame.raw_size > Frame::kLargestWhole)) {

@@ -25,6 +25,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +58,14 @@ struct Frame {
 
   [[nodiscard]] std::uint64_t chunks() const { return (raw_size + kChunk - 1) / kChunk; }
 };
+
+/// A time as it stands in a frame.
+[[nodiscard]] std::string bytes_of(WallTime time);
+[[nodiscard]] WallTime time_in(std::string_view bytes);
+
+/// The version that a frame is of, by its first kSize bytes; nullopt: it is none of ours. Whether
+/// it is damaged is not looked at.
+[[nodiscard]] std::optional<Stamp> stamp_in(std::string_view frame);
 
 /// Frame and body. Compressed if that is more than `compress_above` bytes and saves a tenth.
 [[nodiscard]] std::string framed(const Stamp& stamp, lock::Bytes raw, std::uint64_t compress_above);

@@ -27,6 +27,9 @@ class Names {
                        head.random, number);
   }
 
+  /// Where changes are announced: see subscription.hpp.
+  [[nodiscard]] std::string channel() const { return prefix_ + "changes"; }
+
   /// See fleet_lease.hpp.
   [[nodiscard]] std::string lead(const Key& key) const { return head(key) + ":lead"; }
   [[nodiscard]] std::string wake(const Key& key, std::string_view token) const {

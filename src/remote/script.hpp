@@ -4,7 +4,8 @@
 //
 // KEYS: the head; a lease, if there is one (fleet_lease.hpp); the chunks that it names. ARGV: the
 // head's value; its TTL in milliseconds, empty: for ever; the latest `created` that is not from the
-// future; the token that the lease must have, empty: there is none.
+// future; the token that the lease must have, empty: there is none; the channel where it is
+// announced, as the name of the head and `created` (subscription.hpp).
 // Answers 0 where a newer one stays or the lease is lost, else the head that was there, as far as
 // it may name chunks.
 //
@@ -53,14 +54,18 @@ if ARGV[2] == '' then
 else
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
+redis.pcall('PUBLISH', ARGV[5], KEYS[1] .. string.sub(ARGV[1], 17, 24))
 return old
 )";
 
 /// SHA-1 of it, in hexadecimal: its name for EVALSHA.
-inline constexpr std::string_view kPublishScriptName = "0c5273bf53031cb59ffaf0a11ce7563c0ed33e7e";
+inline constexpr std::string_view kPublishScriptName = "05869837e126ae8008e5f2ae8137e23459a71aaf";
 
-/// KEYS: the head. Answers what was there, as far as it may name chunks, and whether it was.
+/// KEYS: the head. ARGV: the channel; the time, as `created`: what is older is removed. Answers
+/// what was there, as far as it may name chunks, and whether it was.
 inline constexpr std::string_view kRemoveScript =
-    "return {redis.call('GETRANGE', KEYS[1], 0, 47), redis.call('UNLINK', KEYS[1])}";
+    R"(redis.pcall('PUBLISH', ARGV[1], KEYS[1] .. ARGV[2])
+return {redis.call('GETRANGE', KEYS[1], 0, 47), redis.call('UNLINK', KEYS[1])}
+)";
 
 }  // namespace cachectl::remote

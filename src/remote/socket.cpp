@@ -157,6 +157,10 @@ lock::Deadline share_of(const lock::Deadline& deadline, std::size_t count) {
 
 Result<bool> wait_for_socket(int socket, short events, const lock::Deadline& deadline) {
   pollfd waited{socket, events, 0};
+  return wait_for_any(std::span(&waited, 1), deadline);
+}
+
+Result<bool> wait_for_any(std::span<pollfd> waited, const lock::Deadline& deadline) {
   while (true) {
     timespec pause{};
     timespec* limit = nullptr;
@@ -167,7 +171,7 @@ Result<bool> wait_for_socket(int socket, short events, const lock::Deadline& dea
       pause = {seconds.count(), std::chrono::nanoseconds(left - seconds).count()};
       limit = &pause;
     }
-    const int ready = ::ppoll(&waited, 1, limit, nullptr);
+    const int ready = ::ppoll(waited.data(), waited.size(), limit, nullptr);
     if (ready > 0) return true;
     if (ready == 0) return false;
     if (errno != EINTR) return fail(system_error("poll"));

@@ -12,6 +12,10 @@
 // Thread-safe: no state.
 #pragma once
 
+#include <poll.h>
+
+#include <span>
+
 #include "lock/deadline.hpp"
 #include "lock/fd.hpp"
 #include "src/remote/options.hpp"
@@ -21,6 +25,8 @@ namespace cachectl::remote {
 /// poll(2) for `events`, and again when a signal interrupts it; false: the deadline passed.
 [[nodiscard]] Result<bool> wait_for_socket(int socket, short events,
                                            const lock::Deadline& deadline);
+
+[[nodiscard]] Result<bool> wait_for_any(std::span<pollfd> waited, const lock::Deadline& deadline);
 
 /// A connected socket, non-blocking. Errc::unreachable when there is none in time.
 [[nodiscard]] Result<lock::Fd> connect_to_server(const Address& address,

@@ -181,6 +181,27 @@ std::vector<Result<bool>> Tier::publish_many(std::span<const RecordFile> records
       [](std::size_t) { return true; });
 }
 
+std::vector<std::optional<Stamp>> Tier::stamps(std::span<const Key> keys) {
+  static const std::string end = std::to_string(Frame::kSize - 1);
+  std::vector<std::optional<Stamp>> found(keys.size());
+  const auto part = [&](Connection& connection, const Indices& indices,
+                        Outcomes& outcomes) -> Result<void> {
+    Commands commands;
+    for (const auto index : indices) {
+      commands.add({"GETRANGE", names_.head(keys[index]), "0", end});
+    }
+    return connection.exchange(commands, [&](std::size_t at, Reply& reply) -> Result<void> {
+      found[indices[at]] = stamp_in(reply.text);
+      outcomes[at] = found[indices[at]].has_value();
+      return {};
+    });
+  };
+  static_cast<void>(by_server(
+      keys.size(), [&](std::size_t index) { return names_.head(keys[index]); }, part,
+      [](std::size_t) { return true; }));
+  return found;
+}
+
 Result<std::unique_ptr<Reply>> Tier::ask(std::string_view name,
                                          std::initializer_list<std::string_view> command,
                                          std::chrono::nanoseconds more) {
@@ -203,7 +224,8 @@ Result<bool> Tier::remove(const Key& key) {
   const auto name = names_.head(key);
   const auto done = at(name, [&](Connection& connection) -> Result<void> {
     // In one step, so that no head is removed but the one whose chunks we know.
-    CACHECTL_ASSIGN(const auto reply, connection.ask({"EVAL", kRemoveScript, "1", name}));
+    CACHECTL_ASSIGN(const auto reply, connection.ask({"EVAL", kRemoveScript, "1", name,
+                                                      names_.channel(), bytes_of(clock_->now())}));
     if (reply->elements.size() != 2) return fail(connection.refused(*reply));
     auto chunks = chunks_of(names_, key, reply->elements[0]->text);
     was_there = was_there || reply->elements[1]->integer > 0;

@@ -31,6 +31,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -80,6 +81,9 @@ class Tier {
                                                      const TakeOne& take);
   /// publish for many, likewise.
   [[nodiscard]] std::vector<Result<bool>> publish_many(std::span<const RecordFile> records);
+
+  /// The versions that the server has; nullopt: none, or that is not known. Pipelined likewise.
+  [[nodiscard]] std::vector<std::optional<Stamp>> stamps(std::span<const Key> keys);
 
   /// The reply to one command, which is no error, of the server that has `name`; `more`: the time
   /// that the server is asked to wait. It may be asked twice, where the answer to the first was

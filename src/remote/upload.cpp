@@ -3,7 +3,6 @@
 #include <sys/random.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "src/remote/failure.hpp"
 #include "src/remote/record_check.hpp"
@@ -28,14 +27,6 @@ std::optional<std::string> ttl_of(const store::RecordHeader& header, WallTime no
   const auto left = std::chrono::floor<std::chrono::milliseconds>(end - now);
   if (end <= now || left.count() <= 0) return std::nullopt;
   return std::to_string(std::min(left, kLongest).count());
-}
-
-/// The latest `created` that is not from the future, as the script takes it.
-std::string limit_of(WallTime now) {
-  const std::int64_t limit = later(now, kFutureSlack).time_since_epoch().count();
-  std::string bytes(sizeof limit, '\0');
-  std::memcpy(bytes.data(), &limit, sizeof limit);
-  return bytes;
 }
 
 /// A part of the record's file. Errc::corrupt: it ends before that.
@@ -126,7 +117,8 @@ Result<void> Upload::run_script(std::span<Head*> heads, std::string_view command
                                 std::vector<Head*>& unknown) {
   if (heads.empty()) return {};
   Commands commands;
-  const auto limit = limit_of(now_);
+  const auto limit = bytes_of(later(now_, kFutureSlack));
+  const auto channel = names_->channel();
   for (const auto* head : heads) {
     const auto name = names_->head(*head->key);
     const bool is_fenced = !head->fence->token.empty();
@@ -134,7 +126,7 @@ Result<void> Upload::run_script(std::span<Head*> heads, std::string_view command
     std::vector<std::string_view> arguments{command, script, key_count, name};
     if (is_fenced) arguments.emplace_back(head->fence->lease);
     arguments.insert(arguments.end(), head->chunks.begin(), head->chunks.end());
-    arguments.insert(arguments.end(), {head->value, head->ttl, limit, head->fence->token});
+    arguments.insert(arguments.end(), {head->value, head->ttl, limit, head->fence->token, channel});
     commands.add(arguments);
   }
   return connection_->exchange(commands, [&](std::size_t at, Reply& reply) -> Result<void> {

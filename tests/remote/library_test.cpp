@@ -96,4 +96,41 @@ TEST_CASE("remote library: a refresh is not answered by the version that it is t
   CHECK(calls == 2);
 }
 
+TEST_CASE("remote library: what another machine replaces or removes is not served for long") {
+  RedisServer server;
+  Program one(server);
+  Program other(server);
+  const auto key = key_of("key");
+  must(one.cache.set(key, "0"));
+  CHECK(output_of(other.cache.get(key)) == "0");
+  for (int round = 1; round <= 5; ++round) {
+    must(one.cache.set(key, std::to_string(round)));
+    CHECK(wait_until([&] { return output_of(other.cache.get(key)) == std::to_string(round); }));
+  }
+  CHECK(must(one.cache.remove(key)));
+  CHECK(wait_until([&] { return output_of(other.cache.get(key)) == "miss"; }));
+  // Its own version stays, also in memory.
+  must(other.cache.set(key, "own"));
+  CHECK(wait_until([&] { return output_of(one.cache.get(key)) == "own"; }));
+  server.kill();
+  CHECK(output_of(other.cache.get(key)) == "own");
+}
+
+TEST_CASE("remote library: what was announced while nobody listened is found out afterwards") {
+  RedisServer server;
+  Program one(server);
+  Program other(server);
+  const auto key = key_of("key");
+  must(one.cache.set(key, "old"));
+  CHECK(output_of(other.cache.get(key)) == "old");
+  server.say({"CLIENT", "KILL", "TYPE", "pubsub"});
+  must(one.cache.set(key, "new"));
+  CHECK(wait_until([&] { return output_of(other.cache.get(key)) == "new"; }));
+  // A server that comes back is followed again.
+  server.kill();
+  server.start();
+  must(one.cache.set(key, "newer"));
+  CHECK(wait_until([&] { return output_of(other.cache.get(key)) == "newer"; }));
+}
+
 }  // namespace cachectl::test
