@@ -10,6 +10,8 @@
 #include <mutex>
 #include <thread>
 
+#include "src/remote/failure.hpp"
+
 namespace cachectl::remote {
 
 namespace {
@@ -23,6 +25,8 @@ constexpr std::string_view kRenew =
 constexpr std::string_view kRelease =
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('DEL', KEYS[1]) "
     "redis.call('RPUSH', KEYS[2], '1') redis.call('PEXPIRE', KEYS[2], 60000) return 1";
+
+constexpr int kMostLostWaits = 3;
 
 std::string random_token() {
   std::array<std::uint64_t, 2> words{};
@@ -98,7 +102,7 @@ Result<std::unique_ptr<FleetLease>> FleetLease::lead(Tier& tier, const Key& key,
     return std::unique_ptr<FleetLease>(
         new FleetLease(tier, lead, tier.names().wake(key, token), token));
   };
-  while (true) {
+  for (int lost_waits = 0;;) {
     CACHECTL_ASSIGN(const auto taken, tier.ask(lead, {"SET", lead, token, "NX", "PX", life()}));
     if (taken->is(Reply::Type::status)) return won();
     CACHECTL_ASSIGN(const auto holder, tier.ask(lead, {"GET", lead}));
@@ -115,9 +119,12 @@ Result<std::unique_ptr<FleetLease>> FleetLease::lead(Tier& tier, const Key& key,
     }
     const auto wake = tier.names().wake(key, holder->text);
     const auto seconds = fmt::format("{:.3f}", static_cast<double>(wait.count()) / 1000);
-    CACHECTL_ASSIGN(const auto woken,
-                    tier.ask(lead, {"BLMOVE", wake, wake, "LEFT", "RIGHT", seconds}, wait));
-    if (woken->is(Reply::Type::string) || deadline.passed()) return nullptr;
+    const auto woken = tier.ask(lead, {"BLMOVE", wake, wake, "LEFT", "RIGHT", seconds}, wait);
+    if (!woken && ++lost_waits <= kMostLostWaits && kind_of(woken.error()) == Kind::connection) {
+      continue;  // that server is gone; where another one has taken over, it knows
+    }
+    if (!woken) return fail(woken.error());
+    if ((*woken)->is(Reply::Type::string) || deadline.passed()) return nullptr;
   }
 }
 

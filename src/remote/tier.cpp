@@ -59,13 +59,13 @@ Result<std::unique_ptr<Tier>> Tier::open(Options options, const lock::Directory&
 }
 
 /// Where a server fails and another one has taken over meanwhile, that one is asked.
-Result<void> Tier::at(std::string_view name, const Route::Work& work) {
+Result<void> Tier::at(std::string_view name, const Route::Work& work, Repeat repeat) {
   const auto search = route_.search();
   CACHECTL_ASSIGN(auto* server, route_.find(name, search));
   auto done = route_.with(*server, work, search);
   if (done || kind_of(done.error()) != Kind::connection) return done;
   server = route_.successor(*server, name, search);
-  return server == nullptr ? done : route_.with(*server, work, search);
+  return server == nullptr || repeat == Repeat::no ? done : route_.with(*server, work, search);
 }
 
 /// One server after the other. What could not be done because one failed is done once more where
@@ -206,16 +206,19 @@ Result<std::unique_ptr<Reply>> Tier::ask(std::string_view name,
                                          std::initializer_list<std::string_view> command,
                                          std::chrono::nanoseconds more) {
   std::unique_ptr<Reply> answer;
-  CACHECTL_TRY(at(name, [&](Connection& connection) -> Result<void> {
-    return connection.exchange(
-        Commands().add(command),
-        [&](std::size_t, Reply& reply) -> Result<void> {
-          if (reply.is(Reply::Type::error)) return fail(connection.refused(reply));
-          answer = std::make_unique<Reply>(std::move(reply));
-          return {};
-        },
-        more);
-  }));
+  CACHECTL_TRY(at(
+      name,
+      [&](Connection& connection) -> Result<void> {
+        return connection.exchange(
+            Commands().add(command),
+            [&](std::size_t, Reply& reply) -> Result<void> {
+              if (reply.is(Reply::Type::error)) return fail(connection.refused(reply));
+              answer = std::make_unique<Reply>(std::move(reply));
+              return {};
+            },
+            more);
+      },
+      more.count() > 0 ? Repeat::no : Repeat::yes));
   return answer;
 }
 

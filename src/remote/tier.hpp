@@ -86,8 +86,8 @@ class Tier {
   [[nodiscard]] std::vector<std::optional<Stamp>> stamps(std::span<const Key> keys);
 
   /// The reply to one command, which is no error, of the server that has `name`; `more`: the time
-  /// that the server is asked to wait. It may be asked twice, where the answer to the first was
-  /// lost.
+  /// that the server is asked to wait. Without that it may be asked twice, where the answer to the
+  /// first was lost.
   [[nodiscard]] Result<std::unique_ptr<Reply>> ask(std::string_view name,
                                                    std::initializer_list<std::string_view> command,
                                                    std::chrono::nanoseconds more = {});
@@ -103,7 +103,9 @@ class Tier {
 
   Tier(Options options, const lock::Directory& root, mode_t file_mode, const Clock& clock,
        Hooks hooks);
-  [[nodiscard]] Result<void> at(std::string_view name, const Route::Work& work);
+  enum class Repeat { no, yes };
+  [[nodiscard]] Result<void> at(std::string_view name, const Route::Work& work,
+                                Repeat repeat = Repeat::yes);
   [[nodiscard]] std::vector<Result<bool>> by_server(std::size_t count, const NameOf& name_of,
                                                     const Part& part, const MayRepeat& may_repeat);
   void warn(const Key& key, Error why) const;

@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "src/remote/cluster.hpp"
 #include "tests/support/link.hpp"
 
@@ -170,6 +172,13 @@ RedisSentinels::RedisSentinels() {
              one->ask_list({"SENTINEL", "SENTINELS", "mymaster"}).size() == 2;
     });
   }
+}
+
+bool RedisSentinels::all_name_second() const {
+  return std::all_of(sentinels_.begin(), sentinels_.end(), [&](const auto& sentinel) {
+    return sentinel->ask_list({"SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"}).at(1) ==
+           std::to_string(second_port_);
+  });
 }
 
 remote::Options RedisSentinels::options() const {

@@ -55,6 +55,8 @@ class RedisSentinels {
   [[nodiscard]] RedisServer& first() { return *first_; }
   [[nodiscard]] RedisServer& second() { return *second_; }
   [[nodiscard]] RedisServer& sentinel(std::size_t index) { return *sentinels_.at(index); }
+  /// Whether all sentinels take the second for the master.
+  [[nodiscard]] bool all_name_second() const;
   [[nodiscard]] int port_of_second() const { return second_port_; }
 
  private:

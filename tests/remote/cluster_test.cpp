@@ -136,6 +136,16 @@ TEST_CASE("remote cluster: values lie on all servers, and are found, replaced an
         303 + 3);  // and what woke nobody
 }
 
+TEST_CASE("remote cluster: who was sent on once asks the right server from then on") {
+  RedisCluster cluster;
+  Machine here(cluster.options());
+  const auto key = cluster.key_at(0);
+  REQUIRE(*here.publish(key, "value"));
+  cluster.move_slot(slot_of(name_of(key)), 0, 2);
+  for (int i = 0; i < 3; ++i) CHECK(here.seen(key) == here.record(key));
+  CHECK(cluster.node(0).say({"INFO", "errorstats"}).find("MOVED:count=1\r") != std::string::npos);
+}
+
 TEST_CASE("remote cluster: slots that move under load cost no call and no value") {
   RedisCluster cluster;
   const auto options = cluster.options();

@@ -3,8 +3,10 @@
 #include <signal.h>
 
 #include <catch2/catch.hpp>
+#include <thread>
 
 #include "src/remote/failure.hpp"
+#include "src/remote/fleet_lease.hpp"
 #include "tests/remote/cluster_servers.hpp"
 
 namespace cachectl::test {
@@ -106,18 +108,56 @@ TEST_CASE("remote failover: a master that becomes a replica is asked no more") {
   CHECK(wait_until([&] {
     return servers.sentinel(0).say({"SENTINEL", "FAILOVER", "mymaster"}) == "OK";
   }));
-  const auto named = [&](std::size_t index) {
-    const auto master =
-        servers.sentinel(index).ask_list({"SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"});
-    return master.at(1) == std::to_string(servers.port_of_second());
-  };
-  CHECK(wait_until([&] { return named(0) && named(1) && named(2); }));
+  CHECK(wait_until([&] { return servers.all_name_second(); }));
   // The connection that is open stays so, to one that may only be read.
   servers.first().say({"REPLICAOF", "127.0.0.1", std::to_string(servers.port_of_second())});
   here.test.clock().advance(std::chrono::milliseconds(1));
   REQUIRE(*here.publish(key, "another"));
   CHECK(here.seen(key) == here.record(key));
   CHECK(servers.second().number({"EXISTS", name_of(key)}) == 1);
+}
+
+TEST_CASE(
+    "remote failover: who waits for a leader goes on to wait where another server took over") {
+  RedisSentinels servers;
+  Machine one(servers.options());
+  Machine other(servers.options());
+  const auto key = key_of("k");
+  auto lease = must(remote::FleetLease::lead(*one.tier, key, lock::Deadline::never()));
+  REQUIRE(lease);
+  REQUIRE(wait_until([&] {
+    return servers.second().number({"EXISTS", name_of(key) + ":lead"}) == 1;
+  }));
+  std::optional<bool> leads;
+  std::thread waiter([&] {
+    const auto led = remote::FleetLease::lead(*other.tier, key, lock::Deadline::never());
+    if (led) leads = *led != nullptr;
+  });
+  const auto waits = [&](const RedisServer& server) {
+    return server.say({"CLIENT", "LIST"}).find("cmd=blmove") != std::string::npos;
+  };
+  CHECK(wait_until([&] { return waits(servers.first()); }));
+  CHECK(wait_until([&] {
+    return servers.sentinel(0).say({"SENTINEL", "FAILOVER", "mymaster"}) == "OK";
+  }));
+  CHECK(wait_until([&] { return servers.all_name_second(); }));
+  servers.first().say({"REPLICAOF", "127.0.0.1", std::to_string(servers.port_of_second())});
+  CHECK(wait_until([&] { return waits(servers.second()); }));
+  lease.reset();
+  waiter.join();
+  CHECK(leads == false);  // somebody was done
+}
+
+TEST_CASE("remote failover: who says that it is no master is not taken for one") {
+  const RedisServer server;
+  auto options = server.options();
+  options.topology = remote::Topology::sentinel;
+  CHECK(remote::Connection(options).connect());
+  server.say({"REPLICAOF", "127.0.0.1", "1"});
+  const auto connected = remote::Connection(options).connect();
+  REQUIRE_FALSE(connected);
+  CHECK(connected.error().code == Errc::unreachable);
+  CHECK(connected.error().describe().find("not the master") != std::string::npos);
 }
 
 TEST_CASE("remote failover: a sentinel that is dead, or knows no such master, is passed over") {
