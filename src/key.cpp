@@ -10,8 +10,19 @@ namespace {
 
 constexpr std::string_view kHexDigits = "0123456789abcdef";
 
+/// Each path to an entry has 32 of them, and one after the other they take a fortieth of a hit on
+/// disk: so eight at a time, a byte each.
 void put_hex(char* text, std::uint64_t number) {
-  for (int shift = 60; shift >= 0; shift -= 4) *text++ = kHexDigits[number >> shift & 15U];
+  for (const auto half : {number >> 32U, number & 0xFFFFFFFFU}) {
+    auto digits = half;
+    digits = (digits | digits << 16U) & 0x0000FFFF0000FFFFU;
+    digits = (digits | digits << 8U) & 0x00FF00FF00FF00FFU;
+    digits = (digits | digits << 4U) & 0x0F0F0F0F0F0F0F0FU;
+    const auto letters = (digits + 0x0606060606060606U) >> 4U & 0x0101010101010101U;
+    digits += 0x3030303030303030U + letters * ('a' - '0' - 10);
+    for (int shift = 56; shift >= 0; shift -= 8)
+      *text++ = static_cast<char>(digits >> shift & 255U);
+  }
 }
 
 }  // namespace

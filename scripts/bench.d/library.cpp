@@ -1,9 +1,12 @@
 // The library against what else a program could do, in one run and in turns.
 //
-// usage: bench_library DIRECTORY
-//   memory   hits in memory, against LMDB's reads in this process, 1 and 2 threads
-//   disk     hits on disk, against open, read and close of a file
-//   compute  get_or_compute by 250 threads, of which 1.2 % miss
+// usage: bench_library DIRECTORY WHAT
+//   memory N  hits in memory by N threads, against LMDB's reads in this process
+//   disk      hits on disk, against open, read and close of a file
+//   compute   get_or_compute by 250 threads, of which 1.2 % miss
+//
+// Prints one line of key=value pairs: medians of the time of a call in microseconds, of all
+// threads together, and their quotient; of compute, requests a second and how many failed.
 #include <fcntl.h>
 #include <lmdb.h>
 #include <unistd.h>
@@ -63,8 +66,7 @@ double median(std::vector<double> all) {
 }
 
 /// Medians of both, taken in turns.
-void compare(const char* what, const std::function<double()>& ours,
-             const std::function<double()>& theirs) {
+void compare(const std::function<double()>& ours, const std::function<double()>& theirs) {
   std::vector<double> a;
   std::vector<double> b;
   for (int round = 0; round < kRounds; ++round) {
@@ -72,7 +74,8 @@ void compare(const char* what, const std::function<double()>& ours,
     b.push_back(theirs());
     if (round % 2 != 0) a.push_back(ours());
   }
-  std::printf("%-44s %12.0f %12.0f %6.2f\n", what, median(a), median(b), median(a) / median(b));
+  std::printf("a_wall=%.4f b_wall=%.4f ratio=%.3f\n", 1e6 / median(a), 1e6 / median(b),
+              median(b) / median(a));
 }
 
 std::vector<Key> some_keys() {
@@ -144,45 +147,56 @@ cachectl::Cache open_cache(const std::string& path) {
   return must(cachectl::Cache::open(std::move(options)));
 }
 
-void bench_reads(const std::string& directory) {
-  const auto keys = some_keys();
-  const std::string value(1024, 'v');
-  const auto disk = open_cache(directory + "/cache");
+const std::string& value_of_all() {
+  static const std::string value(1024, 'v');
+  return value;
+}
+
+cachectl::Cache filled_cache(const std::string& directory, const std::vector<Key>& keys) {
+  auto disk = open_cache(directory + "/cache");
   cachectl::SetPolicy policy;
   policy.durability = cachectl::lock::Durability::none;
-  for (const auto& key : keys) must(disk.set(key, cachectl::lock::bytes_of(value), policy));
-  LayeredCache cache(disk);
-  read_ours(cache, keys, 0, kKeys);
-  const Lmdb lmdb(directory + "/lmdb", keys, value);
-  for (const unsigned threads : {1U, 2U}) {
-    const auto name = "memory hit, 1 KiB, against LMDB, threads: " + std::to_string(threads);
-    compare(
-        name.c_str(),
-        [&] {
-          return rate_of(threads, 1'000'000, [&](unsigned thread, std::size_t calls) {
-            read_ours(cache, keys, thread, calls);
-          });
-        },
-        [&] {
-          return rate_of(threads, 1'000'000, [&](unsigned thread, std::size_t calls) {
-            lmdb.read(keys, thread, calls);
-          });
-        });
+  for (const auto& key : keys) {
+    must(disk.set(key, cachectl::lock::bytes_of(value_of_all()), policy));
   }
+  return disk;
+}
+
+void bench_memory(const std::string& directory, unsigned threads) {
+  constexpr std::size_t kCalls = 1'000'000;
+  const auto keys = some_keys();
+  LayeredCache cache(filled_cache(directory, keys));
+  read_ours(cache, keys, 0, kKeys);
+  const Lmdb lmdb(directory + "/lmdb", keys, value_of_all());
+  compare(
+      [&] {
+        return rate_of(threads, kCalls, [&](unsigned thread, std::size_t calls) {
+          read_ours(cache, keys, thread, calls);
+        });
+      },
+      [&] {
+        return rate_of(threads, kCalls,
+                       [&](unsigned thread, std::size_t calls) { lmdb.read(keys, thread, calls); });
+      });
+}
+
+void bench_disk(const std::string& directory) {
+  constexpr std::size_t kCalls = 100'000;
+  const auto keys = some_keys();
+  const auto disk = filled_cache(directory, keys);
   LayeredCache without_memory(disk, {0, {}});
   std::vector<std::string> files;
   for (const auto& key : keys) {
     files.push_back(disk.path() + "/" + cachectl::store::entry_name(key.hash()).path());
   }
   compare(
-      "disk hit, 1 KiB, against open, read, close",
       [&] {
-        return rate_of(1, 100'000, [&](unsigned thread, std::size_t calls) {
+        return rate_of(1, kCalls, [&](unsigned thread, std::size_t calls) {
           read_ours(without_memory, keys, thread, calls);
         });
       },
       [&] {
-        return rate_of(1, 100'000, [&](unsigned, std::size_t calls) {
+        return rate_of(1, kCalls, [&](unsigned, std::size_t calls) {
           std::vector<char> into(64 * 1024);
           for (std::size_t call = 0; call < calls; ++call) {
             const int file = ::open(files[call * 7919 % kKeys].c_str(), O_RDONLY | O_CLOEXEC);
@@ -227,16 +241,22 @@ void bench_compute(const std::string& directory) {
     }
   });
   const auto requests = static_cast<double>(kThreads) * kCalls;
-  std::printf("get_or_compute, %u threads: %.0f requests/s, %.1f %% hits, %llu failed\n", kThreads,
-              rate, 100 * (1 - static_cast<double>(computed.load()) / requests),
+  std::printf("rate=%.0f hit_percent=%.1f failed=%llu\n", rate,
+              100 * (1 - static_cast<double>(computed.load()) / requests),
               static_cast<unsigned long long>(failed.load()));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) give_up("usage: bench_library DIRECTORY");
-  std::printf("%-44s %12s %12s %6s\n", "per second", "cachectl", "other", "ratio");
-  bench_reads(argv[1]);
-  bench_compute(argv[1]);
+  const std::string what = argc > 2 ? argv[2] : "";
+  if (what == "memory" && argc == 4) {
+    bench_memory(argv[1], static_cast<unsigned>(std::stoul(argv[3])));
+  } else if (what == "disk" && argc == 3) {
+    bench_disk(argv[1]);
+  } else if (what == "compute" && argc == 3) {
+    bench_compute(argv[1]);
+  } else {
+    give_up("usage: bench_library DIRECTORY memory THREADS | disk | compute");
+  }
 }

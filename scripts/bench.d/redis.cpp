@@ -51,8 +51,8 @@ std::vector<cachectl::Key> publish(cachectl::remote::Tier& tier, const cachectl:
 int main(int argc, char** argv) {
   if (argc != 3) bench::give_up("usage: bench_redis SOCKET BATCHES");
   const int batches = std::stoi(argv[2]);
-  const auto root = must(cachectl::store::Root::open_or_create(
-      "bench-redis", cachectl::store::Sharing::owner_only));
+  const auto root = must(
+      cachectl::store::Root::open_or_create("bench-redis", cachectl::store::Sharing::owner_only));
   const cachectl::SystemClock clock;
   cachectl::remote::Options options;
   options.server = must(cachectl::remote::parse_url(std::string("unix:") + argv[1]));
