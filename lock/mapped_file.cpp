@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/interprocess/exceptions.hpp>
 #include <boost/interprocess/mapped_region.hpp>
 #include <cerrno>
@@ -60,7 +61,11 @@ std::unique_ptr<MappedFile> MappedFile::map(int descriptor, Access access, std::
     return nullptr;
   }
   const auto mode = access == Access::add ? ipc::read_write : ipc::read_only;
+  // The first of a process only, which is that of the counters: the place is taken then, and in a
+  // static program the first exception takes three milliseconds, more than a get from a server.
+  static std::atomic_flag is_taken;
   for (const auto near : {above_heap(), std::uintptr_t{0}}) {
+    if (near != 0 && is_taken.test_and_set()) continue;
     try {
       auto region = std::make_unique<mapped_region>(Mappable(descriptor), mode,
                                                     static_cast<ipc::offset_t>(offset), size,
