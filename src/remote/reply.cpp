@@ -141,7 +141,9 @@ std::unique_ptr<Reply> ReplyReader::short_string(bool& is_cut) {
   const auto text = head + kEnd.size();
   const auto end = text + size + kEnd.size();
   is_cut = rest.size() < end;
-  if (is_cut || rest.substr(text + size, kEnd.size()) != kEnd) return nullptr;
+  if (is_cut) return nullptr;
+  failed_ = rest.substr(text + size, kEnd.size()) != kEnd;
+  if (failed_) return nullptr;
   auto reply = made(spare_, Reply::Type::string);
   reply->text.assign(rest.substr(text, size));
   unfed_ = unfed_.subspan(end);

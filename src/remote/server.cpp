@@ -238,9 +238,8 @@ Result<std::string> refused_commands(Connection& server, const std::string& pref
       {"EVALSHA", "0000000000000000000000000000000000000000", "1", name},
       {"RPUSH", list, "x"},
       {"BLMOVE", list, list, "LEFT", "LEFT", "0.001"},
-      {"MULTI"},
-      {"UNLINK", name, list},
-      {"EXEC"}};
+      {"ROLE"},
+      {"UNLINK", name, list}};
   Commands commands;
   for (const auto& command : tried) commands.add(command);
   std::string refused;
