@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "cli/command.hpp"
+#include "cli/tier_option.hpp"
 #include "cli/wait_options.hpp"
 #include "cli/watching.hpp"
 
@@ -16,6 +17,7 @@ class Delete final : public Command {
     definition.option("--prefix", prefix_, "PREFIX", "All keys that begin so");
     definition.flag("--all", all_, "All keys; asks on a terminal");
     definition.flag("--yes,-y", yes_, "Do not ask");
+    tier_.define(definition);
     define_timeout(definition);
     lease_.define(definition);
     define_durability(definition);
@@ -31,6 +33,8 @@ class Delete final : public Command {
     CACHECTL_ASSIGN(const auto* settings, session.settings());
     const WritePolicy policy{lock::Deadline::after(settings->timeout),
                              Session::durability(*settings)};
+    CACHECTL_ASSIGN(const bool is_remote, tier_.is_remote(session));
+    if (is_remote) return delete_remote(session);
     CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
     if (!keys_.empty()) return delete_keys(session, *cache, policy);
     if (all_) {
@@ -53,6 +57,21 @@ class Delete final : public Command {
       any = any || removed;
       session.tell(config::LogLevel::info,
                    "'" + key.printable() + "': " + (removed ? "removed" : "there was none"));
+    }
+    return any ? kDone : kNo;
+  }
+
+  Result<int> delete_remote(Session& session) const {
+    if (keys_.empty()) {
+      return fail(Errc::usage, "of the server only keys can be deleted",
+                  "for all of them: cachectl redis flush --namespace");
+    }
+    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    bool any = false;
+    for (const auto& bytes : keys_) {
+      CACHECTL_ASSIGN(const Key key, Key::from(bytes));
+      CACHECTL_ASSIGN(const bool removed, cache->remove_remote(key));
+      any = any || removed;
     }
     return any ? kDone : kNo;
   }
@@ -93,6 +112,7 @@ class Delete final : public Command {
   bool all_ = false;
   bool yes_ = false;
   LeaseOption lease_;
+  TierOption tier_;
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "cli/get_ahead.hpp"
 #include "cli/jobs_option.hpp"
 #include "cli/json.hpp"
+#include "cli/tier_option.hpp"
 #include "cli/wait_options.hpp"
 
 namespace cachectl::cli {
@@ -21,6 +22,7 @@ class Get final : public Command {
     definition.positionals("KEY", keys_, "The keys; their values are printed one after another",
                            true);
     definition.flag("--json", json_, "One JSON object a key and line");
+    tier_.define(definition);
     jobs_.define(definition);
     define_timeout(definition);
     definition.footer(
@@ -40,6 +42,8 @@ class Get final : public Command {
       may_make = may_make || !config::section_of_key(settings->entries, bytes).empty();
       keys.push_back(std::move(key));
     }
+    CACHECTL_ASSIGN(const bool is_remote, tier_.is_remote(session));
+    if (is_remote) return get_remote(session, keys);
     // What only reads needs no lease, also where one is lost.
     CACHECTL_ASSIGN(const Cache* cache, may_make ? session.cache_under(nullptr) : session.cache());
     CACHECTL_ASSIGN(const std::size_t most, jobs_.most());
@@ -103,6 +107,17 @@ class Get final : public Command {
     return entry ? kDone : kNo;
   }
 
+  Result<int> get_remote(Session& session, const std::vector<Key>& keys) const {
+    if (json_) return fail(Errc::usage, "--json and --tier redis exclude each other");
+    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    int status = kDone;
+    for (const auto& key : keys) {
+      CACHECTL_ASSIGN(const bool hit, cache->get_remote_to(key, STDOUT_FILENO, "standard output"));
+      if (!hit) status = kNo;
+    }
+    return status;
+  }
+
   Result<int> print_made(Session& session, const Cache& cache, const Key& key,
                          const MadeAhead& made) const {
     if (!json_) {
@@ -138,6 +153,7 @@ class Get final : public Command {
   std::vector<Answered> answered_;
   std::map<std::string, MadeAhead> made_;
   JobsOption jobs_;
+  TierOption tier_;
   bool json_ = false;
 };
 

@@ -70,7 +70,13 @@ Result<const Cache*> Session::cache() {
   }
   options.lease = lease_;
   CACHECTL_ASSIGN(const auto servers, redis_servers(*loaded));
-  if (servers) options.remote = [loaded] { return remote_options(*loaded); };
+  if (servers && !stays_on_disk_) {
+    options.remote = [loaded] { return remote_options(*loaded); };
+    options.shares = [loaded](const Key& key) {
+      const auto entry = loaded->entry(key.bytes());
+      return !entry || entry->tiers == Tiers::all;
+    };
+  }
   if (!loaded->events_file.empty()) {
     options.observers.push_back(
         std::make_shared<telemetry::EventLog>(loaded->events_file, options.warn));

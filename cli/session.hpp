@@ -54,6 +54,9 @@ class Session {
   /// in $CACHECTL_LEASE, if any.
   [[nodiscard]] Result<const Cache*> cache_under(const std::string* lease);
 
+  /// Its cache shares nothing with other machines. Before it is opened.
+  void stay_on_disk() { stays_on_disk_ = true; }
+
   /// Results.
   [[nodiscard]] Result<void> print(std::string_view text) const;
 
@@ -95,6 +98,7 @@ class Session {
   std::optional<config::Settings> settings_;
   std::optional<Cache> cache_;
   std::string lease_;
+  bool stays_on_disk_ = false;
   refresh::Warn listener_;
   std::set<std::string> warned_;
   std::string key_;  // that messages are about

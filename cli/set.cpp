@@ -6,6 +6,7 @@
 #include "cli/command.hpp"
 #include "cli/configured.hpp"
 #include "cli/set_batch.hpp"
+#include "cli/tier_option.hpp"
 #include "cli/wait_options.hpp"
 #include "cli/watching.hpp"
 #include "lock/retry.hpp"
@@ -25,6 +26,7 @@ class Set final : public Command {
     definition.flag("--batch", batch_, "Keys and values are JSON lines of standard input");
     definition.setting("--ttl", "set.ttl", "D", "Expire after this long: 30s, 1h30m, never");
     definition.flag("--if-absent", if_absent_, "Keep a fresh value that is there (exit status 1)");
+    tier_.define(definition);
     define_timeout(definition);
     lease_.define(definition);
     define_durability(definition);
@@ -56,28 +58,36 @@ class Set final : public Command {
     policy.retention = retention(*settings);
     policy.deadline = lock::Deadline::after(settings->timeout);
     policy.durability = Session::durability(*settings);
+    CACHECTL_ASSIGN(const bool is_remote, tier_.is_remote(session));
+    if (is_remote && (batch_ || if_absent_ || !tree_.empty())) {
+      return fail(Errc::usage, "--tier redis goes with a single value of bytes only",
+                  "leave out --batch, --if-absent and --dir");
+    }
     CACHECTL_ASSIGN(const Cache* cache, lease_.cache(session));
 
     if (batch_) return set_batch(session, *cache, policy, settings->timeout);
     CACHECTL_ASSIGN(const Key key, Key::from(key_));
+    lock::Fd file;
+    if (!file_.empty()) {
+      file = lock::Fd(
+          lock::retry([&] { return ::open(file_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY); }));
+      if (!file.valid()) return fail(system_error("open " + file_));
+    }
+    const int input = file.valid() ? file.get() : STDIN_FILENO;
+    const std::string name = file.valid() ? file_ : "standard input";
+    if (!by_argument && tree_.empty()) CACHECTL_TRY(check_not_directory(input, name));
+    if (is_remote) {
+      CACHECTL_ASSIGN(const bool given, by_argument
+                                            ? cache->set_remote(key, lock::bytes_of(value_), policy)
+                                            : cache->set_remote_from(key, input, name, policy));
+      return given ? kDone : kNo;
+    }
     Watching watching(session, *cache, &key);
     policy.deadline = watching.watched(policy.deadline);
-    Result<std::optional<store::Generation>> published;
-    if (!tree_.empty()) {
-      published = cache->set_tree(key, tree_, policy);
-    } else if (by_argument) {
-      published = cache->set(key, lock::bytes_of(value_), policy);
-    } else if (file_.empty()) {
-      CACHECTL_TRY(check_not_directory(STDIN_FILENO, "standard input"));
-      published = cache->set_from(key, STDIN_FILENO, "standard input", policy);
-    } else {
-      const lock::Fd input(
-          lock::retry([&] { return ::open(file_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY); }));
-      if (!input.valid()) return fail(system_error("open " + file_));
-      CACHECTL_TRY(check_not_directory(input.get(), file_));
-      published = cache->set_from(key, input.get(), file_, policy);
-    }
-    if (!published) return fail(std::move(published).error());
+    const auto published = !tree_.empty() ? cache->set_tree(key, tree_, policy)
+                           : by_argument  ? cache->set(key, lock::bytes_of(value_), policy)
+                                          : cache->set_from(key, input, name, policy);
+    if (!published) return fail(published.error());
     session.tell(config::LogLevel::info,
                  "'" + key.printable() + "': " +
                      (*published ? "stored generation " + std::to_string(**published)
@@ -100,6 +110,7 @@ class Set final : public Command {
   bool if_absent_ = false;
   bool batch_ = false;
   LeaseOption lease_;
+  TierOption tier_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <boost/filesystem/path.hpp>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <system_error>
 
 #include "src/store/scan.hpp"
@@ -34,10 +35,7 @@ struct Cache::State {
   std::mutex mutex;  // guards the creation of root
   std::unique_ptr<store::Root> root;
   lease::Borrowed borrowed;  // what the outer locks of a lease name
-  std::mutex remote_mutex;   // guards the creation of these
-  std::unique_ptr<remote::Tier> tier;
-  std::unique_ptr<refresh::Shared> shared;
-  bool has_no_tier = false;  // it was tried, and warned of
+  std::optional<refresh::Fleet> fleet;
 
   /// Null where there is none yet; another process may make it at any time. Once set it
   /// stays.
@@ -84,6 +82,10 @@ Result<Cache> Cache::open(CacheOptions options) {
   if (!state->options.lease.empty()) CACHECTL_TRY(state->borrow());
   CACHECTL_TRY(state->existing());
   if (state->options.clock == nullptr) state->options.clock = &state->system_clock;
+  state->fleet.emplace(
+      refresh::Fleet::Options{state->options.remote, state->options.shares,
+                              [raw = state.get()] { return raw->existing().value_or(nullptr); },
+                              state->options.warn, state->options.clock});
   return Cache(std::move(state));
 }
 
@@ -118,59 +120,32 @@ void Cache::warn(const Error& what) const {
   if (state_->options.warn) state_->options.warn(what);
 }
 
-/// Nothing is connected, read or made before it is called.
-refresh::FindShared Cache::shared() const {
-  if (!state_->options.remote) return {};
-  return [state = state_.get()]() -> const refresh::Shared* {
-    const std::lock_guard guard(state->remote_mutex);
-    if (state->shared || state->has_no_tier) return state->shared.get();
-    const auto root = state->existing();
-    if (!root || *root == nullptr) return nullptr;  // until there is a cache
-    const auto told = [state](const Error& what) {
-      if (state->options.warn) state->options.warn(what);
-    };
-    state->has_no_tier = true;
-    auto options = state->options.remote();
-    if (!options) {
-      told(std::move(options).error().within("redis"));
-      return nullptr;
-    }
-    const auto& clock = *state->options.clock;
-    // Both are made under the mutex, and the tier asks nobody before it is asked.
-    remote::Hooks hooks;
-    hooks.warn = [state](const Key& key, const Error& why) { state->shared->damaged(key, why); };
-    hooks.breaker = [state](bool is_open) { state->shared->changed(is_open); };
-    auto tier = remote::Tier::open(std::move(*options), (*root)->directory(), (*root)->file_mode(),
-                                   clock, hooks);
-    if (!tier) {
-      told(std::move(tier).error().within("redis"));
-      return nullptr;
-    }
-    state->tier = std::move(*tier);
-    state->shared = std::make_unique<refresh::Shared>(**root, clock, told, *state->tier);
-    return state->shared.get();
-  };
-}
-
 std::optional<bool> Cache::is_remote(const Key& key) const {
-  const auto* tier = state_->options.remote ? shared()() : nullptr;
-  return tier != nullptr ? tier->has(key) : std::nullopt;
+  const auto* shared = state_->fleet->find(key);
+  return shared != nullptr ? shared->has(key) : std::nullopt;
 }
 
-std::unique_ptr<refresh::Coherence> Cache::follow_fleet() const {
-  if (!state_->options.remote || shared()() == nullptr) return nullptr;
-  const auto root = state_->existing();
-  if (!root || *root == nullptr) return nullptr;
-  return std::make_unique<refresh::Coherence>(**root, state_->options.warn, *state_->tier);
+std::unique_ptr<refresh::Coherence> Cache::follow_fleet() const { return state_->fleet->follow(); }
+
+Result<bool> Cache::get_remote_to(const Key& key, int descriptor, std::string_view name) const {
+  CACHECTL_TRY(ensure_root());
+  CACHECTL_ASSIGN(const auto* shared, state_->fleet->need());
+  return shared->copy_to(key, descriptor, name);
+}
+
+Result<bool> Cache::remove_remote(const Key& key) const {
+  CACHECTL_TRY(ensure_root());
+  CACHECTL_ASSIGN(const auto* shared, state_->fleet->need());
+  return shared->try_remove(key);
 }
 
 Result<bool> Cache::take_shared(const Key& key) const {
-  if (!state_->options.remote) return false;
+  if (!state_->fleet->shares(key)) return false;
   const auto root = ensure_root();
   if (!root && refresh::can_do_without(root.error())) return false;  // it may only be read
   if (!root) return fail(root.error());
-  const auto* tier = shared()();
-  if (tier == nullptr) return false;
+  const auto* shared = state_->fleet->find(key);
+  if (shared == nullptr) return false;
   // Of all who miss at once, one asks the server. Nobody waits for a source that runs.
   const auto patience = lock::Deadline::after(std::chrono::seconds(1));
   CACHECTL_ASSIGN(const auto held, store::acquire(**root, store::slot_of(key.hash()), key.bytes(),
@@ -178,7 +153,7 @@ Result<bool> Cache::take_shared(const Key& key) const {
   if (!held) return false;
   CACHECTL_ASSIGN(const auto found, store::find(**root, key, store::Want::header));
   if (found.entry && store::is_fresh(found.entry->header(), clock().now())) return true;
-  auto taken = tier->take(key, store::Retention());
+  auto taken = shared->take(key, store::Retention());
   if (!taken && refresh::can_do_without(taken.error())) {
     warn(taken.error());
     return false;
@@ -188,7 +163,7 @@ Result<bool> Cache::take_shared(const Key& key) const {
 
 Result<std::optional<store::Entry>> Cache::find_fresh(const Key& key) const {
   CACHECTL_ASSIGN(auto found, find_on_disk(key));
-  if (found || !state_->options.remote) return found;
+  if (found || !state_->fleet->shares(key)) return found;
   CACHECTL_ASSIGN(const bool taken, take_shared(key));
   return taken ? find_on_disk(key) : std::move(found);
 }
@@ -218,6 +193,38 @@ Result<void> check_bytes(const Key& key, const store::Entry& entry) {
   if (entry.header().kind == store::Kind::bytes) return {};
   return fail(Errc::usage, "the value of '" + key.printable() + "' is a file or directory",
               "find it with: cachectl path");
+}
+
+}  // namespace
+
+namespace {
+
+store::RecordHeader header_of(const SetPolicy& policy, const store::Newest& newest, WallTime now) {
+  store::RecordHeader header;
+  header.generation = store::next_generation(newest.generation, now);
+  header.created = now;
+  header.expires = later(now, policy.ttl);
+  header.stale_while_revalidate = policy.stale_while_revalidate;
+  header.stale_if_error = policy.stale_if_error;
+  return header;
+}
+
+Result<store::RecordWriter> staged(const store::Root& root, const Key& key, lock::Bytes value,
+                                   const SetPolicy& policy) {
+  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(root, key, policy.durability));
+  CACHECTL_TRY(writer.append_output(value));
+  return writer;
+}
+
+Result<store::RecordWriter> staged_from(const store::Root& root, const Key& key, int descriptor,
+                                        std::string_view name, const SetPolicy& policy) {
+  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(root, key, policy.durability));
+  std::vector<std::byte> block(128 * 1024);
+  while (true) {
+    CACHECTL_ASSIGN(const std::size_t got, lock::read_some(descriptor, block, name));
+    if (got == 0) return writer;
+    CACHECTL_TRY(writer.append_output(lock::Bytes(block).first(got)));
+  }
 }
 
 }  // namespace
@@ -280,8 +287,7 @@ Result<std::optional<store::Entry>> Cache::last_failure(const Key& key) const {
 Result<std::optional<store::Generation>> Cache::set(const Key& key, lock::Bytes value,
                                                     const SetPolicy& policy) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
-  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root, key, policy.durability));
-  CACHECTL_TRY(writer.append_output(value));
+  CACHECTL_ASSIGN(auto writer, staged(*root, key, value, policy));
   return publish(std::move(writer), *root, key, policy);
 }
 
@@ -289,14 +295,29 @@ Result<std::optional<store::Generation>> Cache::set_from(const Key& key, int des
                                                          std::string_view name,
                                                          const SetPolicy& policy) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
-  CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root, key, policy.durability));
-  std::vector<std::byte> block(128 * 1024);
-  while (true) {
-    CACHECTL_ASSIGN(const std::size_t got, lock::read_some(descriptor, block, name));
-    if (got == 0) break;
-    CACHECTL_TRY(writer.append_output(lock::Bytes(block).first(got)));
-  }
+  CACHECTL_ASSIGN(auto writer, staged_from(*root, key, descriptor, name, policy));
   return publish(std::move(writer), *root, key, policy);
+}
+
+Result<bool> Cache::set_remote(const Key& key, lock::Bytes value, const SetPolicy& policy) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  CACHECTL_ASSIGN(auto writer, staged(*root, key, value, policy));
+  return give(std::move(writer), *root, key, policy);
+}
+
+Result<bool> Cache::set_remote_from(const Key& key, int descriptor, std::string_view name,
+                                    const SetPolicy& policy) const {
+  CACHECTL_ASSIGN(const store::Root* root, ensure_root());
+  CACHECTL_ASSIGN(auto writer, staged_from(*root, key, descriptor, name, policy));
+  return give(std::move(writer), *root, key, policy);
+}
+
+Result<bool> Cache::give(store::RecordWriter writer, const store::Root& root, const Key& key,
+                         const SetPolicy& policy) const {
+  CACHECTL_ASSIGN(const auto* shared, state_->fleet->need());
+  CACHECTL_ASSIGN(const auto newest, store::newest(root, key));
+  CACHECTL_ASSIGN(const auto header, writer.complete(header_of(policy, newest, clock().now())));
+  return shared->publish(key, header, writer.descriptor());
 }
 
 Result<std::optional<store::Generation>> Cache::set_tree(const Key& key, const std::string& path,
@@ -445,12 +466,7 @@ Result<std::optional<store::Generation>> Cache::publish_here(store::RecordWriter
     }
   }
   CACHECTL_ASSIGN(const auto newest, store::newest(root, key));
-  store::RecordHeader header;
-  header.generation = store::next_generation(newest.generation, now);
-  header.created = now;
-  header.expires = later(now, policy.ttl);
-  header.stale_while_revalidate = policy.stale_while_revalidate;
-  header.stale_if_error = policy.stale_if_error;
+  const auto header = header_of(policy, newest, now);
   CACHECTL_TRY(held.still_valid());
   CACHECTL_TRY(store::publish(root, key, tree, writer, header, newest.tree, policy.retention,
                               policy.durability));
@@ -463,9 +479,7 @@ Result<std::optional<store::Generation>> Cache::publish(store::RecordWriter writ
                                                         const SetPolicy& policy,
                                                         store::StagedTree* tree) const {
   CACHECTL_ASSIGN(const auto published, publish_here(std::move(writer), root, key, policy, tree));
-  if (published && state_->options.remote) {
-    if (const auto* tier = shared()()) tier->give(key);
-  }
+  if (const auto* shared = published ? state_->fleet->find(key) : nullptr) shared->give(key);
   return published;
 }
 
@@ -484,8 +498,8 @@ Result<bool> Cache::remove_locked(const store::Root& root, const KeyHash& hash,
 
 Result<bool> Cache::remove(const Key& key, const WritePolicy& policy) const {
   CACHECTL_ASSIGN(const bool removed, remove_here(key, policy));
-  if (state_->options.remote && ensure_root()) {
-    if (const auto* tier = shared()()) tier->remove(key);
+  if (state_->fleet->shares(key) && ensure_root()) {
+    if (const auto* shared = state_->fleet->find(key)) shared->remove(key);
   }
   return removed;
 }
@@ -525,11 +539,9 @@ Result<std::uint64_t> Cache::remove_if(const std::function<bool(std::string_view
         CACHECTL_ASSIGN(const bool removed,
                         remove_locked(*root, hash, found->entry->key(), policy));
         count += removed ? 1 : 0;
-        if (state_->options.remote) {
-          const auto key = Key::from(std::string(found->entry->key()));
-          const auto* tier = key ? shared()() : nullptr;
-          if (tier != nullptr) tier->remove(*key);
-        }
+        const auto key = Key::from(std::string(found->entry->key()));
+        const auto* shared = key ? state_->fleet->find(*key) : nullptr;
+        if (shared != nullptr) shared->remove(*key);
         return true;
       }));
   if (unknown) return fail(std::move(*unknown));
@@ -542,7 +554,7 @@ Result<bool> Cache::refresh_behind(const Key& key, const refresh::Source& source
   const refresh::Warn tell = [this](const Error& what) { warn(what); };
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return false;
-  return refresh::Coalescer(*root, clock(), tell, shared())
+  return refresh::Coalescer(*root, clock(), tell, state_->fleet->finder(key))
       .refresh_behind(key, source, policy, generation, child);
 }
 
@@ -559,14 +571,17 @@ Result<refresh::RunResult> Cache::run(const Key& key, const refresh::Source& sou
     if (!created) return fail(std::move(created).error());
     root = *created;
   }
-  return refresh::Coalescer(*root, clock(), tell, shared()).run(key, source, policy, sink);
+  return refresh::Coalescer(*root, clock(), tell, state_->fleet->finder(key))
+      .run(key, source, policy, sink);
 }
 
 Result<refresh::Computed> Cache::compute(const Key& key, const refresh::ComputePolicy& policy,
                                          const refresh::Make& make) const {
   const refresh::Warn tell = [this](const Error& what) { warn(what); };
   const auto root = ensure_root();
-  if (root) return refresh::Computer(**root, clock(), tell, shared()).compute(key, policy, make);
+  if (root)
+    return refresh::Computer(**root, clock(), tell, state_->fleet->finder(key))
+        .compute(key, policy, make);
   if (!refresh::can_do_without(root.error())) return fail(root.error());
   return refresh::compute_uncached(make, root.error(), tell);
 }
@@ -577,7 +592,7 @@ Result<std::optional<refresh::Computed>> Cache::compute_anew(const Key& key,
                                                              store::Generation generation) const {
   const refresh::Warn tell = [this](const Error& what) { warn(what); };
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
-  return refresh::Computer(*root, clock(), tell, shared())
+  return refresh::Computer(*root, clock(), tell, state_->fleet->finder(key))
       .compute_anew(key, policy, make, generation);
 }
 

@@ -32,8 +32,8 @@
 #include "src/lease/lease.hpp"
 #include "src/pool/pool.hpp"
 #include "src/refresh/coalesce.hpp"
-#include "src/refresh/coherence.hpp"
 #include "src/refresh/compute.hpp"
+#include "src/refresh/fleet.hpp"
 #include "src/store/gc.hpp"
 #include "src/store/store.hpp"
 #include "src/store/verify.hpp"
@@ -50,7 +50,8 @@ struct CacheOptions {
   refresh::Warn warn;            ///< told of damaged records and the like; may be empty
   /// Whom to share values with other machines by; empty: nobody. Asked when it is first needed.
   std::function<Result<remote::Options>()> remote;
-  telemetry::Observers observers;  ///< told of what happens; see telemetry/observer.hpp
+  std::function<bool(const Key&)> shares;  ///< whether a key's value is shared; empty: all are
+  telemetry::Observers observers;          ///< told of what happens; see telemetry/observer.hpp
 };
 
 struct WritePolicy {
@@ -91,6 +92,18 @@ class Cache {
   /// Keeps what is on this disk like what other machines publish and remove, as long as the result
   /// lives, which must not be longer than this; null: no values are shared, or there is no cache.
   [[nodiscard]] std::unique_ptr<refresh::Coherence> follow_fleet() const;
+
+  /// Of the server alone, which must be configured (Errc::config), and whose failures are errors.
+  /// The fresh value, written to a descriptor as get_to does.
+  [[nodiscard]] Result<bool> get_remote_to(const Key& key, int descriptor,
+                                           std::string_view name) const;
+  /// False: a newer one is there.
+  [[nodiscard]] Result<bool> set_remote(const Key& key, lock::Bytes value,
+                                        const SetPolicy& policy) const;
+  [[nodiscard]] Result<bool> set_remote_from(const Key& key, int descriptor, std::string_view name,
+                                             const SetPolicy& policy) const;
+  /// True: it was there.
+  [[nodiscard]] Result<bool> remove_remote(const Key& key) const;
 
   /// Writes the fresh value of a key to a descriptor, called `name` in errors; false: a
   /// miss, and nothing was written. The way to copy a large value.
@@ -266,7 +279,8 @@ class Cache {
   [[nodiscard]] Result<bool> remove_locked(const store::Root& root, const KeyHash& hash,
                                            std::string_view key, const WritePolicy& policy) const;
   void tell(const telemetry::Happening& what) const;
-  [[nodiscard]] refresh::FindShared shared() const;
+  [[nodiscard]] Result<bool> give(store::RecordWriter writer, const store::Root& root,
+                                  const Key& key, const SetPolicy& policy) const;
   /// A read that has ended; without a header it was a miss.
   void tell_read(const Key& key, const store::RecordHeader* header, std::uint64_t bytes,
                  const telemetry::Stopwatch& since) const;

@@ -24,6 +24,12 @@ enum class Coordination {
   fleet,  ///< one process of all machines that share a server
 };
 
+/// Where a value is kept, besides the memory of programs.
+enum class Tiers {
+  all,   ///< on this disk, and on the server if there is one
+  disk,  ///< here only
+};
+
 /// How a replica is made, see docs/pool.md.
 enum class Way { overlay, snapshot, reflink, hard_link, copy };
 

@@ -149,6 +149,8 @@ constexpr auto table = std::to_array<EntryOption>({
      "how long the source may run; then its process group gets SIGTERM, and 5 s later SIGKILL"},
     {"on-error", Type::choice, "stale", "fail|stale|last-good", &set<&E::on_error>,
      "if the source fails: fail, serve what is within stale-if-error, or serve whatever there is"},
+    {"tiers", Type::choice, "all", "all|disk", &set<&E::tiers>,
+     "where the value is kept: on this disk and on the server, or on this disk only"},
     {"coordination", Type::choice, "local", "local|fleet", &set<&E::coordination>,
      "of all who miss at once, one makes the value: on each machine, or on all that share "
      "redis.url"},

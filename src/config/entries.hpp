@@ -69,6 +69,7 @@ struct EntrySettings {
   std::chrono::nanoseconds source_timeout{};
   OnError on_error = OnError::stale;
   Coordination coordination = Coordination::local;
+  Tiers tiers = Tiers::all;
   std::uint64_t retries = 0;
   std::chrono::nanoseconds retry_delay{};
   std::uint64_t breaker_failures = 0;

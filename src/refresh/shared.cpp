@@ -42,30 +42,41 @@ void Shared::changed(bool is_open) const {
   root_->tell({is_open ? What::breaker_opened : What::breaker_closed});
 }
 
-Result<bool> Shared::take(const Key& key, const store::Retention& retention) const {
-  Incoming incoming(*root_, key, clock_->now());
-  const Since since;
+/// True: it has come, checked.
+Result<bool> Shared::fetch(const Key& key, Incoming& incoming, const Since& since) const {
   std::uint64_t bytes = 0;
-  auto taken = tier_->fetch(key, [&](lock::Bytes part) {
+  const auto fetched = tier_->fetch(key, [&](lock::Bytes part) {
     bytes += part.size();
     return incoming.append(part);
   });
-  if (taken || incoming.is_useless()) {
-    const bool is_hit = taken && *taken;
-    root_->tell({is_hit ? What::remote_hit : What::remote_miss, key.bytes(), since.elapsed(),
-                 std::chrono::nanoseconds(0), is_hit ? bytes : 0});
-  }
+  if (!fetched && !incoming.is_useless()) return fetched;
+  const bool is_hit = fetched && *fetched;
+  root_->tell({is_hit ? What::remote_hit : What::remote_miss, key.bytes(), since.elapsed(),
+               std::chrono::nanoseconds(0), is_hit ? bytes : 0});
+  return is_hit;
+}
+
+Result<bool> Shared::take(const Key& key, const store::Retention& retention) const {
+  Incoming incoming(*root_, key, clock_->now(), Incoming::Wanted::news);
+  const Since since;
+  auto taken = fetch(key, incoming, since);
   if (taken && *taken) {
     if (const auto published = incoming.publish(retention); !published) {
       taken = fail(published.error());
     }
   }
-  if (!taken && incoming.is_useless()) return false;
   if (!taken && (remote::kind_of(taken.error()) || taken.error().code == Errc::format)) {
     tell_failure(key, taken.error(), since);
     return false;
   }
   return taken;
+}
+
+Result<bool> Shared::copy_to(const Key& key, int descriptor, std::string_view name) const {
+  Incoming incoming(*root_, key, clock_->now(), Incoming::Wanted::fresh);
+  CACHECTL_ASSIGN(const bool fetched, fetch(key, incoming, {}));
+  if (fetched) CACHECTL_TRY(incoming.copy_to(descriptor, name));
+  return fetched;
 }
 
 std::unique_ptr<remote::FleetLease> Shared::lead(const Key& key,
@@ -82,13 +93,20 @@ void Shared::give(const Key& key, const remote::FleetLease* lease) const {
   if (!record && warn_) warn_(Error(record.error()).advising("going on without it"));
   if (!record || !*record) return;  // removed since
   const Since since;
-  const auto given = tier_->publish(key, (*record)->header(), (*record)->descriptor(),
-                                    lease == nullptr ? remote::Fence() : lease->fence());
-  if (!given) return tell_failure(key, given.error(), since);
-  if (!*given) return;  // a newer one is there
-  const auto& header = (*record)->header();
-  root_->tell({What::remote_published, key.bytes(), since.elapsed(), std::chrono::nanoseconds(0),
-               header.file_size(), header.generation});
+  const auto given = publish(key, (*record)->header(), (*record)->descriptor(),
+                             lease == nullptr ? remote::Fence() : lease->fence());
+  if (!given) tell_failure(key, given.error(), since);
+}
+
+Result<bool> Shared::publish(const Key& key, const store::RecordHeader& header,
+                             int record_descriptor, const remote::Fence& fence) const {
+  const Since since;
+  CACHECTL_ASSIGN(const bool given, tier_->publish(key, header, record_descriptor, fence));
+  if (given) {
+    root_->tell({What::remote_published, key.bytes(), since.elapsed(), std::chrono::nanoseconds(0),
+                 header.file_size(), header.generation});
+  }
+  return given;
 }
 
 std::optional<bool> Shared::has(const Key& key) const {
@@ -100,14 +118,19 @@ std::optional<bool> Shared::has(const Key& key) const {
   return std::nullopt;
 }
 
+Result<bool> Shared::try_remove(const Key& key) const {
+  const Since since;
+  CACHECTL_ASSIGN(const bool removed, tier_->remove(key));
+  if (removed) root_->tell({What::remote_removed, key.bytes(), since.elapsed()});
+  return removed;
+}
+
 void Shared::remove(const Key& key) const {
   const Since since;
-  const auto removed = tier_->remove(key);
-  if (!removed) {
-    auto why = Error(removed.error()).within("'" + key.printable() + "' stays on the server");
-    return tell_failure(key, why, since);
-  }
-  if (*removed) root_->tell({What::remote_removed, key.bytes(), since.elapsed()});
+  const auto removed = try_remove(key);
+  if (removed) return;
+  tell_failure(key, Error(removed.error()).within("'" + key.printable() + "' stays on the server"),
+               since);
 }
 
 }  // namespace cachectl::refresh

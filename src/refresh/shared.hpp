@@ -24,6 +24,8 @@
 
 namespace cachectl::refresh {
 
+class Incoming;
+
 class Shared {
  public:
   using Warn = std::function<void(const Error&)>;
@@ -81,6 +83,15 @@ class Shared {
   /// or has failed.
   [[nodiscard]] std::optional<bool> has(const Key& key) const;
 
+  /// The server's fresh value, written to a descriptor that is called `name` in errors; false: it
+  /// has none. Nothing comes to this disk, and a failure of the server is an error.
+  [[nodiscard]] Result<bool> copy_to(const Key& key, int descriptor, std::string_view name) const;
+  /// Gives the server a record that need not be stored here. False: a newer one is there.
+  [[nodiscard]] Result<bool> publish(const Key& key, const store::RecordHeader& header,
+                                     int record_descriptor, const remote::Fence& fence = {}) const;
+  /// True: it was there.
+  [[nodiscard]] Result<bool> try_remove(const Key& key) const;
+
   /// Nobody gets the server's value any more; other machines keep what they have on disk. As
   /// far as it goes.
   void remove(const Key& key) const;
@@ -91,6 +102,7 @@ class Shared {
 
  private:
   using Since = telemetry::Stopwatch;
+  [[nodiscard]] Result<bool> fetch(const Key& key, Incoming& incoming, const Since& since) const;
   void tell_failure(const Key& key, const Error& why, const Since& since) const;
 
   const store::Root* root_;

@@ -8,6 +8,25 @@
 
 namespace cachectl::refresh {
 
+namespace {
+
+/// `size` bytes of a record's file, from `offset` on.
+Result<void> copy_part(int file, std::uint64_t offset, std::uint64_t size,
+                       const std::function<Result<void>(lock::Bytes)>& sink) {
+  constexpr std::size_t kBlock = std::size_t{128} * 1024;
+  std::vector<std::byte> block(kBlock);
+  for (std::uint64_t done = 0; done < size;) {
+    const auto part = std::span(block).first(std::min<std::uint64_t>(kBlock, size - done));
+    CACHECTL_ASSIGN(const auto got, lock::read_full_at(file, part, offset + done, "a record"));
+    if (got != part.size()) return fail(Errc::corrupt, "the record ends too early");
+    CACHECTL_TRY(sink(part));
+    done += got;
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> Incoming::append(lock::Bytes part) {
   if (!header_) {
     const auto missing = store::RecordHeader::kSize + key_->bytes().size() - head_.size();
@@ -30,9 +49,9 @@ Result<void> Incoming::append(lock::Bytes part) {
 
 Result<void> Incoming::begin() {
   CACHECTL_ASSIGN(header_, store::decode_header(head_));
-  CACHECTL_ASSIGN(const bool news, is_news());
-  useless_ = !news;
-  if (useless_) return fail(Errc::not_found, "no news");
+  CACHECTL_ASSIGN(const bool wanted, is_wanted());
+  useless_ = !wanted;
+  if (useless_) return fail(Errc::not_found, "not wanted");
   output_left_ = header_->output_size;
   CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(*root_, *key_, lock::Durability::none));
   writer_.emplace(std::move(writer));
@@ -43,9 +62,10 @@ Result<void> Incoming::begin() {
   return {};
 }
 
-/// Else a refresh ahead of time would be answered by the value that is to be refreshed.
-Result<bool> Incoming::is_news() const {
+/// A refresh ahead of time is not to be answered by the value that is to be refreshed.
+Result<bool> Incoming::is_wanted() const {
   if (!store::is_fresh(*header_, now_)) return false;
+  if (wanted_ == Wanted::fresh) return true;
   CACHECTL_ASSIGN(auto there, store::find(*root_, *key_));
   if (!there.entry || store::is_from_future(there.entry->header(), now_)) return true;
   const auto created = there.entry->header().created;
@@ -63,6 +83,16 @@ Result<void> Incoming::publish(const store::Retention& retention) {
   // It can be had again.
   return store::publish(*root_, *key_, tree_ ? &*tree_ : nullptr, *writer_, *header_, newest.tree,
                         retention, lock::Durability::none);
+}
+
+Result<void> Incoming::copy_to(int descriptor, std::string_view name) {
+  if (tree_) {
+    return fail(Errc::usage, "the value of '" + key_->printable() + "' is a file or directory",
+                "find it with: cachectl path");
+  }
+  CACHECTL_TRY(writer_->flush());
+  return copy_part(writer_->descriptor(), header_->payload_offset(), header_->output_size,
+                   [&](lock::Bytes part) { return lock::write_all(descriptor, part, name); });
 }
 
 Result<std::optional<Outgoing>> Outgoing::open(const store::Root& root, const Key& key) {
@@ -91,18 +121,9 @@ Result<bool> Outgoing::pack(const store::Root& root, const Key& key) {
   CACHECTL_ASSIGN(auto writer, store::RecordWriter::create(root, key, lock::Durability::none));
   CACHECTL_TRY(tree::pack(tree->directory(), store::StagedTree::kValue, manifest,
                           [&](lock::Bytes part) { return writer.append_output(part); }));
-  constexpr std::size_t kBlock = std::size_t{128} * 1024;
-  std::vector<std::byte> block(kBlock);
-  const auto begin = header_.payload_offset() + header_.output_size;
-  for (std::uint64_t done = 0; done < header_.error_size;) {
-    const auto part =
-        std::span(block).first(std::min<std::uint64_t>(block.size(), header_.error_size - done));
-    CACHECTL_ASSIGN(const auto got,
-                    lock::read_full_at(file_.get(), part, begin + done, writer.path()));
-    if (got != part.size()) return false;
-    CACHECTL_TRY(writer.append_errors(part));
-    done += got;
-  }
+  CACHECTL_TRY(copy_part(file_.get(), header_.payload_offset() + header_.output_size,
+                         header_.error_size,
+                         [&](lock::Bytes part) { return writer.append_errors(part); }));
   CACHECTL_ASSIGN(header_, writer.complete(header_));
   packed_.emplace(std::move(writer));
   return true;

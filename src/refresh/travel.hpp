@@ -16,27 +16,34 @@ namespace cachectl::refresh {
 /// A record that comes in parts, to be published here.
 class Incoming {
  public:
+  enum class Wanted {
+    fresh,
+    news,  ///< fresh, and what is here is no such version, and no later one
+  };
   /// All must outlive it.
-  Incoming(const store::Root& root, const Key& key, WallTime now)
-      : root_(&root), key_(&key), now_(now) {}
+  Incoming(const store::Root& root, const Key& key, WallTime now, Wanted wanted)
+      : root_(&root), key_(&key), now_(now), wanted_(wanted) {}
 
   /// Errors are those of this machine, and Errc::corrupt or Errc::format: the tree is damaged, or
   /// written by a later version.
   [[nodiscard]] Result<void> append(lock::Bytes part);
-  /// Whether the record is of no use here, as it is no longer fresh, or what is here is the same
-  /// version or a later one. append has said so by an error.
+  /// Whether the record is not what is wanted, which append has said by an error.
   [[nodiscard]] bool is_useless() const { return useless_; }
+
+  /// Writes the value to a descriptor, called `name` in errors. Errc::usage: it is a tree.
+  [[nodiscard]] Result<void> copy_to(int descriptor, std::string_view name);
 
   /// Under the lock of the key.
   [[nodiscard]] Result<void> publish(const store::Retention& retention);
 
  private:
   [[nodiscard]] Result<void> begin();
-  [[nodiscard]] Result<bool> is_news() const;
+  [[nodiscard]] Result<bool> is_wanted() const;
 
   const store::Root* root_;
   const Key* key_;
   WallTime now_;
+  Wanted wanted_;
   std::vector<std::byte> head_;
   std::optional<store::RecordHeader> header_;
   std::optional<store::RecordWriter> writer_;

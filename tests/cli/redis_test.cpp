@@ -45,6 +45,42 @@ TEST_CASE("redis: set, get and delete pass through, and --force makes anew for a
   CHECK(Host(server)({"get", "gone"}).status == 1);
 }
 
+TEST_CASE("redis: --tier concerns one tier only, and tiers = \"disk\" keeps a key here") {
+  Server server;
+  const Host one(server);
+  const Host other(server);
+  CHECK(one({"set", "k", "here", "--tier", "disk"}).status == 0);
+  CHECK(one({"get", "k", "--tier", "redis"}).status == 1);
+  CHECK(other({"get", "k"}).status == 1);
+  CHECK(other({"set", "k", "there", "--tier", "redis"}).status == 0);
+  CHECK(other({"get", "k", "--tier", "disk"}).status == 1);
+  CHECK(one({"get", "k"}).output == "here");
+  CHECK(one({"get", "k", "--tier", "redis"}).output == "there");
+  CHECK(one({"delete", "k", "--tier", "disk"}).status == 0);
+  CHECK(one({"get", "k", "--tier", "disk"}).status == 1);
+  CHECK(one({"get", "k"}).output == "there");
+  CHECK(one({"delete", "k", "--tier", "redis"}).status == 0);
+  CHECK(one({"delete", "k", "--tier", "redis"}).status == 1);
+  CHECK(one({"get", "k", "--tier", "disk"}).output == "there");
+  CHECK(one({"set", "large", "--file", "/proc/self/exe", "--tier", "redis"}).status == 0);
+  CHECK(one({"get", "large", "--tier", "redis"}).output == content_of(CACHECTL_BINARY));
+  CHECK(one({"get", "k", "--tier", "memory"}).status == 2);
+  CHECK(one({"set", "k", "v", "--if-absent", "--tier", "redis"}).status == 2);
+  configure(one.sandbox(), "[entries.own]\ntiers = \"disk\"\n");
+  CHECK(one({"set", "own", "v"}).status == 0);
+  CHECK(one({"set", "shared", "v"}).status == 0);
+  CHECK(other({"get", "own"}).status == 1);
+  CHECK(other({"get", "shared"}).status == 0);
+  // Of the server alone its failure is one.
+  server.kill();
+  const auto refused = one({"get", "k", "--tier", "redis"});
+  CHECK(refused.status == 125);
+  CHECK_THAT(refused.errors, Catch::Contains("redis.sock"));
+  const auto none = one.sandbox().run({"get", "k", "--tier", "redis"});
+  CHECK(none.status == 2);
+  CHECK_THAT(none.errors, Catch::Contains("set redis.url"));
+}
+
 TEST_CASE("redis: a tree travels with all that it has, and is published whole") {
   Server server;
   const Host one(server);

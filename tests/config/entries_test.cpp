@@ -94,7 +94,8 @@ TEST_CASE("entries: mistakes name the line, and the nearest option") {
   CHECK(complaint("[entries.a.pool]\ncopy = [\"copy\", \"auto\"]\n") ==
         "cachectl.toml:2: entries.a.pool.copy: 'auto' stands alone");
   CHECK(complaint("[entries.a.pool]\ncopy = [\"reflnk\"]\n") ==
-        "cachectl.toml:2: entries.a.pool.copy: 'reflnk' is not auto, overlay, reflink, hardlink or "
+        "cachectl.toml:2: entries.a.pool.copy: 'reflnk' is not auto, overlay, snapshot, reflink, "
+        "hardlink or "
         "copy (did you mean 'reflink'?)");
   CHECK(complaint("entries = 1\n") ==
         "cachectl.toml:1: entries: expected a section, found an integer (write [entries.NAME])");

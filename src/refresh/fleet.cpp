@@ -1,0 +1,50 @@
+#include "src/refresh/fleet.hpp"
+
+namespace cachectl::refresh {
+
+const Shared* Fleet::find(const Key& key) { return shares(key) ? open() : nullptr; }
+
+FindShared Fleet::finder(const Key& key) {
+  if (!shares(key)) return {};
+  return [this] { return open(); };
+}
+
+Result<const Shared*> Fleet::need() {
+  if (!options_.remote) {
+    return fail(Errc::config, "there is no server to ask", "set redis.url, or leave out --tier");
+  }
+  const auto* shared = open();
+  if (shared != nullptr) return shared;
+  return fail(Errc::config, "the server cannot be used", "what is wrong was said before");
+}
+
+std::unique_ptr<Coherence> Fleet::follow() {
+  if (!options_.remote || open() == nullptr) return nullptr;
+  return std::make_unique<Coherence>(*options_.root(), options_.warn, *tier_);
+}
+
+const Shared* Fleet::open() {
+  const std::lock_guard guard(mutex_);
+  if (was_tried_) return shared_.get();
+  const auto* root = options_.root();
+  if (root == nullptr) return nullptr;
+  was_tried_ = true;
+  const auto told = [this](Error what) {
+    if (options_.warn) options_.warn(std::move(what).within("redis"));
+    return nullptr;
+  };
+  auto remote = options_.remote();
+  if (!remote) return told(std::move(remote).error());
+  // Both are made under the mutex, and the tier asks nobody before it is asked.
+  remote::Hooks hooks;
+  hooks.warn = [this](const Key& key, const Error& why) { shared_->damaged(key, why); };
+  hooks.breaker = [this](bool is_open) { shared_->changed(is_open); };
+  auto tier = remote::Tier::open(std::move(*remote), root->directory(), root->file_mode(),
+                                 *options_.clock, hooks);
+  if (!tier) return told(std::move(tier).error());
+  tier_ = std::move(*tier);
+  shared_ = std::make_unique<Shared>(*root, *options_.clock, options_.warn, *tier_);
+  return shared_.get();
+}
+
+}  // namespace cachectl::refresh
