@@ -65,6 +65,8 @@ class Route {
   /// The one that has taken over from `failed`; null: nobody has, as far as anybody tells in time.
   [[nodiscard]] Server* successor(const Server& failed, std::string_view name,
                                   const lock::Deadline& search);
+  /// The next find asks again who has what.
+  void suspect();
   /// Does `work` on a connection. Errc::left_alone; Errc::unreachable, and the errors of `work`.
   [[nodiscard]] Result<void> with(Server& server, const Work& work, const lock::Deadline& search);
 
@@ -85,7 +87,6 @@ class Route {
   [[nodiscard]] std::vector<Server*> whom_to_ask();
   [[nodiscard]] Server* server_at(const Address& address);
   Server* add(Options options);
-  void suspect();
 
   Options options_;
   const lock::Directory* root_;

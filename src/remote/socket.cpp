@@ -165,8 +165,10 @@ Result<bool> wait_for_any(std::span<pollfd> waited, const lock::Deadline& deadli
     timespec pause{};
     timespec* limit = nullptr;
     if (!deadline.is_never()) {
-      const auto left = std::max(deadline.at() - lock::Deadline::Clock::now(),
-                                 lock::Deadline::Clock::duration::zero());
+      // The difference to one that has always passed has no number.
+      const auto left = deadline.passed() ? lock::Deadline::Clock::duration::zero()
+                                          : std::max(deadline.at() - lock::Deadline::Clock::now(),
+                                                     lock::Deadline::Clock::duration::zero());
       const auto seconds = std::chrono::floor<std::chrono::seconds>(left);
       pause = {seconds.count(), std::chrono::nanoseconds(left - seconds).count()};
       limit = &pause;

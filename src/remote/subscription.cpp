@@ -38,7 +38,10 @@ Result<Subscription::News> Subscription::next(int wake) {
       if (understood) return *understood;
     }
   }();
-  if (!news) connection_.reset();
+  if (!news) {
+    connection_.reset();
+    tier_->route().suspect();
+  }
   return news;
 }
 

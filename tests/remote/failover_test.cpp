@@ -1,12 +1,14 @@
 // A master dies, and its replica takes over.
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 
 #include <catch2/catch.hpp>
 #include <thread>
 
 #include "src/remote/failure.hpp"
 #include "src/remote/fleet_lease.hpp"
+#include "src/remote/subscription.hpp"
 #include "tests/remote/cluster_servers.hpp"
 
 namespace cachectl::test {
@@ -146,6 +148,28 @@ TEST_CASE(
   lease.reset();
   waiter.join();
   CHECK(leads == false);  // somebody was done
+}
+
+TEST_CASE("remote failover: who follows the news follows them from the server that took over") {
+  RedisSentinels servers;
+  Machine here(servers.options());
+  Machine other(servers.options());
+  remote::Subscription subscription(*other.tier);
+  const lock::Fd never(::eventfd(0, EFD_CLOEXEC));
+  using What = remote::Subscription::News::What;
+  CHECK(must(subscription.next(never.get())).what == What::begun);
+  const bool is_killed = GENERATE(true, false);
+  is_killed ? servers.first().kill() : servers.first().stop();
+  CHECK(wait_until([&] { return servers.all_name_second(); }));
+  CHECK(wait_until([&] {
+    const auto news = subscription.next(never.get());
+    return news && news->what == What::begun;
+  }));
+  const auto key = key_of("k");
+  CHECK(wait_until([&] { return here.publish(key, "value").has_value(); }));
+  const auto news = must(subscription.next(never.get()));
+  CHECK(news.what == What::changed);
+  CHECK(news.hash == key.hash());
 }
 
 TEST_CASE("remote failover: who says that it is no master is not taken for one") {
