@@ -74,7 +74,7 @@ class Breaker {
     std::uint64_t failures = 0;        ///< in a row
     std::chrono::nanoseconds left{0};  ///< until the next trial; zero: closed, or due
   };
-  [[nodiscard]] static Look look(const lock::Directory& root, std::string_view server);
+  [[nodiscard]] static Look look(const lock::Directory& root, std::string_view name);
 
   /// How long until the next trial; zero: closed, or due.
   [[nodiscard]] std::chrono::nanoseconds left();
