@@ -11,7 +11,7 @@ namespace cachectl::cli {
 namespace {
 
 /// A replica, and the key whose pool it is in.
-struct Row {
+struct ReplicaRow {
   std::string key;  ///< empty: nothing is stored or configured that has such a pool
   pool::SlotInfo slot;
 
@@ -19,7 +19,7 @@ struct Row {
   [[nodiscard]] std::string shown_key() const { return key.empty() ? "?" : escaped(key); }
 };
 
-std::string json_line(const Row& row) {
+std::string json_line(const ReplicaRow& row) {
   const auto& state = row.slot.state;
   Json object;
   if (row.key.empty()) {
@@ -39,7 +39,7 @@ std::string json_line(const Row& row) {
   return one_line(object) + "\n";
 }
 
-std::string text_line(const Row& row) {
+std::string text_line(const ReplicaRow& row) {
   const auto& state = row.slot.state;
   const auto owner = row.is_lent() ? escaped(state.owner) : std::string();
   return fmt::format("{:>2}  {:<7} {:<9} {}{}{}\n", row.slot.number,
@@ -47,14 +47,14 @@ std::string text_line(const Row& row) {
                      escaped(row.slot.path), owner.empty() ? "" : "  ", owner);
 }
 
-Result<void> add(std::vector<Row>& rows, const std::string& key, const pool::Pool& pool) {
+Result<void> add(std::vector<ReplicaRow>& rows, const std::string& key, const pool::Pool& pool) {
   CACHECTL_ASSIGN(auto slots, pool.list());
   for (auto& slot : slots) rows.push_back({key, std::move(slot)});
   return {};
 }
 
 /// The replicas of all pools, by key.
-Result<std::vector<Row>> all_rows(Session& session, const Cache& cache) {
+Result<std::vector<ReplicaRow>> all_rows(Session& session, const Cache& cache) {
   CACHECTL_ASSIGN(const auto* settings, session.settings());
   CACHECTL_ASSIGN(auto pools, cache.pools());
   for (const auto& entry : settings->entries) {
@@ -64,13 +64,13 @@ Result<std::vector<Row>> all_rows(Session& session, const Cache& cache) {
     }
   }
   std::sort(pools.begin(), pools.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
-  std::vector<Row> rows;
+  std::vector<ReplicaRow> rows;
   for (const auto& known : pools) CACHECTL_TRY(add(rows, known.key, known.pool));
   return rows;
 }
 
-Result<std::vector<Row>> rows_of(const Cache& cache, const Key& key) {
-  std::vector<Row> rows;
+Result<std::vector<ReplicaRow>> rows_of(const Cache& cache, const Key& key) {
+  std::vector<ReplicaRow> rows;
   CACHECTL_ASSIGN(const auto pool, cache.find_pool(key, {}));
   if (pool) CACHECTL_TRY(add(rows, key.bytes(), *pool));
   return rows;
@@ -80,7 +80,7 @@ Result<std::vector<Row>> rows_of(const Cache& cache, const Key& key) {
 
 Result<int> pool_list(Session& session, const PoolArguments& arguments) {
   CACHECTL_ASSIGN(const Cache* cache, session.cache_under(nullptr));
-  std::vector<Row> rows;
+  std::vector<ReplicaRow> rows;
   const bool all = arguments.name.empty();
   if (all) {
     CACHECTL_ASSIGN(rows, all_rows(session, *cache));

@@ -16,7 +16,6 @@ namespace cachectl::cli {
 namespace {
 
 using pool::Condition;
-using status::Lock;
 using status::Process;
 
 /// More of a kind than a person reads.
@@ -232,7 +231,7 @@ class StatusCommand final : public Command {
     return object;
   }
 
-  static Json json_of(const Lock& lock) {
+  static Json json_of(const status::Lock& lock) {
     constexpr std::array<std::string_view, 3> kKinds{"cache", "key", "turn"};
     Json object;
     object["kind"] = kKinds.at(static_cast<std::size_t>(lock.kind));

@@ -62,7 +62,7 @@ class Change {
   double seconds_;
 };
 
-struct Shown {
+struct ShownRow {
   const Row* row = nullptr;
   double rate = 0;  ///< requests in a second
 };
@@ -73,20 +73,21 @@ std::uint64_t failures(const Row& row) { return telemetry::sum_of(row, "failures
 struct Order {
   char key;
   std::string_view name;
-  double (*value)(const Shown&);
+  double (*value)(const ShownRow&);
 };
 constexpr std::array kOrders{
-    Order{'r', "rate", [](const Shown& shown) { return shown.rate; }},
-    Order{'t', "requests",
-          [](const Shown& shown) { return static_cast<double>(telemetry::requests(*shown.row)); }},
+    Order{'r', "rate", [](const ShownRow& shown) { return shown.rate; }},
+    Order{
+        't', "requests",
+        [](const ShownRow& shown) { return static_cast<double>(telemetry::requests(*shown.row)); }},
     Order{'h', "hits",
-          [](const Shown& shown) { return telemetry::hit_ratio(*shown.row).value_or(-1); }},
+          [](const ShownRow& shown) { return telemetry::hit_ratio(*shown.row).value_or(-1); }},
     Order{'f', "failed",
-          [](const Shown& shown) { return static_cast<double>(failures(*shown.row)); }},
+          [](const ShownRow& shown) { return static_cast<double>(failures(*shown.row)); }},
     Order{'s', "saved",
-          [](const Shown& shown) { return static_cast<double>(shown.row->of(Counter::saved)); }},
+          [](const ShownRow& shown) { return static_cast<double>(shown.row->of(Counter::saved)); }},
     Order{'w', "wait",
-          [](const Shown& shown) {
+          [](const ShownRow& shown) {
             const auto wait = shown.row->of(Timing::lock_wait).quantile(0.95);
             return static_cast<double>(wait.count());
           }},
@@ -204,10 +205,10 @@ class Picture {
 
   /// Up to the line number `end`.
   void table(const Order& order, bool reversed, std::size_t end) {
-    std::vector<Shown> rows;
+    std::vector<ShownRow> rows;
     for (const auto& row : now_.report.entries) rows.push_back(shown(row));
     rows.push_back(shown(now_.report.others));
-    std::stable_sort(rows.begin(), rows.end(), [&](const Shown& one, const Shown& other) {
+    std::stable_sort(rows.begin(), rows.end(), [&](const ShownRow& one, const ShownRow& other) {
       const auto& first = reversed ? other : one;
       const auto& second = reversed ? one : other;
       if (order.value == nullptr) return first.row->name < second.row->name;
@@ -223,11 +224,11 @@ class Picture {
     add(line({&total_, change_of_total().rate(telemetry::requests)}, "total"));
   }
 
-  [[nodiscard]] Shown shown(const Row& row) const {
+  [[nodiscard]] ShownRow shown(const Row& row) const {
     return {&row, change_of(row).rate(telemetry::requests)};
   }
 
-  [[nodiscard]] static std::string line(const Shown& shown, std::string_view name) {
+  [[nodiscard]] static std::string line(const ShownRow& shown, std::string_view name) {
     const auto& row = *shown.row;
     return fmt::format("{:<27} {:>8.1f} {:>9} {:>7} {:>7} {:>8} {:>8}", name, shown.rate,
                        telemetry::requests(row), hits_in_percent(row), failures(row),

@@ -17,7 +17,7 @@ namespace {
 constexpr std::chrono::seconds kLong{5};
 
 /// Whole seconds, but for the first.
-std::string seconds(std::chrono::nanoseconds duration) {
+std::string in_words(std::chrono::nanoseconds duration) {
   if (duration < std::chrono::seconds(1)) return config::format_duration(duration);
   return config::format_duration(std::chrono::floor<std::chrono::seconds>(duration));
 }
@@ -26,7 +26,7 @@ std::string describe(const std::optional<lock::OwnerNote>& owner, WallTime now) 
   if (!owner) return "held by an unknown process";
   const auto age = std::max<std::chrono::nanoseconds>(now - owner->since, std::chrono::seconds(0));
   const bool gone = lock::liveness(owner->process) == lock::Liveness::gone;
-  return fmt::format("held for {} by {}pid {} ({})", seconds(age), gone ? "a child of " : "",
+  return fmt::format("held for {} by {}pid {} ({})", in_words(age), gone ? "a child of " : "",
                      owner->process.pid, escaped(owner->command));
 }
 
@@ -74,11 +74,11 @@ void Watching::waiting() {
   last_holder_ = holder();
   if (session_->shared_line() != nullptr) return;
   session_->progress().show([&] {
-    auto text = fmt::format("waiting for {}: {}", what(), seconds(so_far));
+    auto text = fmt::format("waiting for {}: {}", what(), in_words(so_far));
     if (!deadline_.is_never()) {
       const auto left =
           std::max<std::chrono::nanoseconds>(deadline_.at() - now, Clock::duration(0));
-      text += fmt::format(", {} left", seconds(std::chrono::ceil<std::chrono::seconds>(left)));
+      text += fmt::format(", {} left", in_words(std::chrono::ceil<std::chrono::seconds>(left)));
     }
     return text + "; " + last_holder_;
   });
@@ -100,7 +100,7 @@ void Watching::conclude() {
   const auto level =
       waited > kLong && !was_seen ? config::LogLevel::notice : config::LogLevel::info;
   if (!session_->says(level)) return;
-  auto text = "waited " + seconds(waited) + " for " + what();
+  auto text = "waited " + in_words(waited) + " for " + what();
   if (!last_holder_.empty()) text += "; " + last_holder_;
   session_->tell(level, text);
 }
@@ -115,7 +115,7 @@ void Watching::runs(std::chrono::nanoseconds since) {
   if (silent_ || session_->shared_line() != nullptr) return;
   session_->progress().show([&] {
     return fmt::format("refreshing {}: {}", key_ != nullptr ? key_->printable() : what(),
-                       seconds(since));
+                       in_words(since));
   });
 }
 

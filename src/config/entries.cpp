@@ -106,7 +106,7 @@ Result<void> set_variable(EntrySettings& entry, const EntryOption&, const EntryT
 
 using E = EntrySettings;
 
-constexpr auto table = std::to_array<EntryOption>({
+constexpr auto entry_table = std::to_array<EntryOption>({
     {"source", Type::command, "", "", &set<&E::source>, "the command that makes the value",
      R"(["curl", "-fsS", "https://example.org/prices"])"},
     {"shell", Type::boolean, "false", "", &set<&E::shell>, "the source is one text for `sh -c`"},
@@ -179,7 +179,7 @@ constexpr auto table = std::to_array<EntryOption>({
 }  // namespace
 
 EntrySettings::EntrySettings() {
-  for (const auto& option : table) {
+  for (const auto& option : entry_table) {
     if (option.default_text.empty()) continue;
     // A default that does not parse would be a bug of the table; a test reads them all.
     static_cast<void>(option.assign(*this, option, {std::string(option.default_text), {}, false}));
@@ -240,22 +240,23 @@ std::optional<EntrySettings> entry_of(const Entries& entries, std::string_view k
   return result;
 }
 
-std::span<const EntryOption> entry_options() { return table; }
+std::span<const EntryOption> entry_options() { return entry_table; }
 
 const EntryOption* find_entry_option(std::string_view key) {
-  const auto* found =
-      std::find_if(table.begin(), table.end(), [key](const auto& o) { return o.key == key; });
-  return found == table.end() ? nullptr : found;
+  const auto* found = std::find_if(entry_table.begin(), entry_table.end(),
+                                   [key](const auto& o) { return o.key == key; });
+  return found == entry_table.end() ? nullptr : found;
 }
 
 std::optional<std::string> nearest_entry_option(std::string_view key) {
-  std::array<std::string_view, table.size()> keys;
-  std::transform(table.begin(), table.end(), keys.begin(), [](const auto& o) { return o.key; });
+  std::array<std::string_view, entry_table.size()> keys;
+  std::transform(entry_table.begin(), entry_table.end(), keys.begin(),
+                 [](const auto& o) { return o.key; });
   return nearest(key, keys);
 }
 
 bool is_entry_section(std::string_view name) {
-  return std::any_of(table.begin(), table.end(), [name](const EntryOption& option) {
+  return std::any_of(entry_table.begin(), entry_table.end(), [name](const EntryOption& option) {
     return !name.empty() &&
            (section_of(option.key) == name || (is_table(option.type) && option.key == name));
   });

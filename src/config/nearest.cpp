@@ -9,8 +9,8 @@ namespace cachectl::config {
 namespace {
 
 // Longer words are not typing errors of ours.
-constexpr std::size_t longest = 64;
-using Row = std::array<std::size_t, longest + 1>;
+constexpr std::size_t longest_word = 64;
+using Row = std::array<std::size_t, longest_word + 1>;
 
 /// Damerau-Levenshtein distance in its restricted form (no letter moves twice).
 std::size_t distance(std::string_view a, std::string_view b) {
@@ -37,11 +37,11 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 std::optional<std::string> nearest(std::string_view word,
                                    std::span<const std::string_view> candidates) {
-  if (word.empty() || word.size() > longest) return std::nullopt;
+  if (word.empty() || word.size() > longest_word) return std::nullopt;
   std::optional<std::string> best;
-  std::size_t fewest = longest + 1;
+  std::size_t fewest = longest_word + 1;
   for (const std::string_view candidate : candidates) {
-    if (candidate.size() > longest) continue;
+    if (candidate.size() > longest_word) continue;
     const std::size_t allowed = std::max({word.size(), candidate.size(), std::size_t{3}}) / 3;
     const std::size_t errors = distance(word, candidate);
     if (errors <= allowed && errors < fewest) {

@@ -10,7 +10,7 @@ namespace cachectl::config {
 
 namespace {
 
-constexpr std::array<Option, option_count> table{{
+constexpr std::array<Option, option_count> option_table{{
     {"root", Type::path, "~/.cache/cachectl", "CACHECTL_ROOT", "", &Settings::root,
      "the directory that holds the cache; the default is below $XDG_CACHE_HOME where that is set"},
     {"shared", Type::boolean, "false", "CACHECTL_SHARED", "", &Settings::shared,
@@ -97,16 +97,16 @@ constexpr std::array<Option, option_count> table{{
 
 }  // namespace
 
-std::span<const Option, option_count> options() { return table; }
+std::span<const Option, option_count> options() { return option_table; }
 
 const Option* find_option(std::string_view key) {
-  const auto* found =
-      std::find_if(table.begin(), table.end(), [key](const Option& o) { return o.key == key; });
-  return found == table.end() ? nullptr : found;
+  const auto* found = std::find_if(option_table.begin(), option_table.end(),
+                                   [key](const Option& o) { return o.key == key; });
+  return found == option_table.end() ? nullptr : found;
 }
 
 std::size_t index_of(const Option& option) {
-  return static_cast<std::size_t>(&option - table.data());
+  return static_cast<std::size_t>(&option - option_table.data());
 }
 
 std::string_view section_of(std::string_view key) {
@@ -130,14 +130,15 @@ std::vector<std::string_view> choices_in(std::string_view text) {
 }
 
 bool is_section(std::string_view name) {
-  return std::any_of(table.begin(), table.end(), [name](const Option& option) {
+  return std::any_of(option_table.begin(), option_table.end(), [name](const Option& option) {
     return !name.empty() && section_of(option.key) == name;
   });
 }
 
 std::optional<std::string> nearest_option(std::string_view key) {
   std::array<std::string_view, option_count> keys;
-  std::transform(table.begin(), table.end(), keys.begin(), [](const Option& o) { return o.key; });
+  std::transform(option_table.begin(), option_table.end(), keys.begin(),
+                 [](const Option& o) { return o.key; });
   if (auto guess = nearest(key, keys)) return guess;
   // The name without its section, or in a wrong one.
   std::array<std::string_view, option_count> names;
@@ -150,7 +151,7 @@ std::optional<std::string> nearest_option(std::string_view key) {
 
 std::optional<std::string> nearest_section(std::string_view name) {
   std::array<std::string_view, option_count> sections;
-  std::transform(table.begin(), table.end(), sections.begin(),
+  std::transform(option_table.begin(), option_table.end(), sections.begin(),
                  [](const Option& o) { return section_of(o.key); });
   const auto guess = nearest(name, sections);
   return guess && !guess->empty() ? guess : std::nullopt;

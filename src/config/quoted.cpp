@@ -5,7 +5,7 @@
 namespace cachectl::config {
 
 namespace {
-constexpr std::size_t longest = 80;
+constexpr std::size_t longest_shown = 80;
 }
 
 std::string printable(std::string_view text) {
@@ -25,8 +25,8 @@ std::string printable(std::string_view text) {
 }
 
 std::string in_quotes(std::string_view text) {
-  const std::string_view rest = text.size() > longest ? "..." : "";
-  return '\'' + printable(text.substr(0, longest)) + std::string(rest) + '\'';
+  const std::string_view rest = text.size() > longest_shown ? "..." : "";
+  return '\'' + printable(text.substr(0, longest_shown)) + std::string(rest) + '\'';
 }
 
 }  // namespace cachectl::config

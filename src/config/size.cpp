@@ -15,9 +15,10 @@ constexpr std::string_view size_examples =
     "write bytes or powers of 1024 such as 512, 10K, 5M, 2G, 1T, or unlimited";
 constexpr std::string_view count_examples = "write a whole number or unlimited";
 
-constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+constexpr bool is_decimal(char c) { return c >= '0' && c <= '9'; }
 
-tl::unexpected<Error> refuse(std::string_view text, std::string_view why, std::string_view advice) {
+tl::unexpected<Error> no_amount(std::string_view text, std::string_view why,
+                                std::string_view advice) {
   return fail(Errc::usage, in_quotes(text) + ' ' + std::string(why), std::string(advice));
 }
 
@@ -43,14 +44,14 @@ std::uint64_t number_of(std::string_view digits) {
 Result<std::uint64_t> parse_size(std::string_view text) {
   if (text.empty()) return fail(Errc::usage, "the size is empty", std::string(size_examples));
   if (text == "unlimited") return unlimited;
-  if (text.front() == '-') return refuse(text, "is negative", size_examples);
-  const auto end = std::find_if_not(text.begin(), text.end(), is_digit);
+  if (text.front() == '-') return no_amount(text, "is negative", size_examples);
+  const auto end = std::find_if_not(text.begin(), text.end(), is_decimal);
   const auto length = static_cast<std::size_t>(end - text.begin());
   const unsigned shift = shift_of(text.substr(length));
-  if (length == 0 || shift >= 64) return refuse(text, "is not a size", size_examples);
+  if (length == 0 || shift >= 64) return no_amount(text, "is not a size", size_examples);
   const std::uint64_t value = number_of(text.substr(0, length));
   if (value == unlimited || value > (unlimited >> shift)) {
-    return refuse(text, "is too large for a size", "write unlimited");
+    return no_amount(text, "is too large for a size", "write unlimited");
   }
   return value << shift;
 }
@@ -58,12 +59,12 @@ Result<std::uint64_t> parse_size(std::string_view text) {
 Result<std::uint64_t> parse_count(std::string_view text) {
   if (text.empty()) return fail(Errc::usage, "the number is empty", std::string(count_examples));
   if (text == "unlimited") return unlimited;
-  if (text.front() == '-') return refuse(text, "is negative", count_examples);
-  if (!std::all_of(text.begin(), text.end(), is_digit)) {
-    return refuse(text, "is not a whole number", count_examples);
+  if (text.front() == '-') return no_amount(text, "is negative", count_examples);
+  if (!std::all_of(text.begin(), text.end(), is_decimal)) {
+    return no_amount(text, "is not a whole number", count_examples);
   }
   const std::uint64_t value = number_of(text);
-  if (value == unlimited) return refuse(text, "is too large", "write unlimited");
+  if (value == unlimited) return no_amount(text, "is too large", "write unlimited");
   return value;
 }
 

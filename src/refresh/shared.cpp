@@ -45,7 +45,7 @@ void Shared::changed(bool is_open) const {
 /// True: it has come, checked.
 Result<bool> Shared::fetch(const Key& key, Incoming& incoming, const Since& since) const {
   std::uint64_t bytes = 0;
-  const auto fetched = tier_->fetch(key, [&](lock::Bytes part) {
+  auto fetched = tier_->fetch(key, [&](lock::Bytes part) {
     bytes += part.size();
     return incoming.append(part);
   });

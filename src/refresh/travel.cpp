@@ -13,10 +13,10 @@ namespace {
 /// `size` bytes of a record's file, from `offset` on.
 Result<void> copy_part(int file, std::uint64_t offset, std::uint64_t size,
                        const std::function<Result<void>(lock::Bytes)>& sink) {
-  constexpr std::size_t kBlock = std::size_t{128} * 1024;
-  std::vector<std::byte> block(kBlock);
+  constexpr std::size_t kPart = std::size_t{128} * 1024;
+  std::vector<std::byte> block(kPart);
   for (std::uint64_t done = 0; done < size;) {
-    const auto part = std::span(block).first(std::min<std::uint64_t>(kBlock, size - done));
+    const auto part = std::span(block).first(std::min<std::uint64_t>(kPart, size - done));
     CACHECTL_ASSIGN(const auto got, lock::read_full_at(file, part, offset + done, "a record"));
     if (got != part.size()) return fail(Errc::corrupt, "the record ends too early");
     CACHECTL_TRY(sink(part));

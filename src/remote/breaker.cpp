@@ -27,7 +27,7 @@ constexpr std::size_t kRows = 64;
 constexpr std::size_t kProbes = 8;
 constexpr off_t kFileSize = 4096;
 /// A cool-down or a trial, with room to spare.
-constexpr std::uint64_t kLongest = 3600ULL * 1'000'000'000U;
+constexpr std::uint64_t kLongestRest = 3600ULL * 1'000'000'000U;
 constexpr const char* kStagingName = "tmp";
 
 std::uint64_t now_on_machine() {
@@ -185,7 +185,7 @@ Breaker::Look Breaker::look(const lock::Directory& root, std::string_view name) 
     const auto now = now_on_machine();
     const auto until = words.at(row + kUntilWord);
     // What lies too far ahead is from before the machine was started anew: see ask().
-    const bool is_ahead = until > now && until - now <= kLongest;
+    const bool is_ahead = until > now && until - now <= kLongestRest;
     const auto left = is_ahead ? static_cast<std::int64_t>(until - now) : 0;
     return {until != 0, words.at(row + kFailureWord), std::chrono::nanoseconds(left)};
   }

@@ -23,10 +23,10 @@ std::optional<std::string> ttl_of(const store::RecordHeader& header, WallTime no
       later(header.expires, std::max(header.stale_while_revalidate, header.stale_if_error));
   if (end == kNever) return std::string();
   // The server refuses what its clock cannot add; nobody sees a difference to 100 years.
-  constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 36525);
+  constexpr std::chrono::milliseconds kHundredYears = std::chrono::hours(24 * 36525);
   const auto left = std::chrono::floor<std::chrono::milliseconds>(end - now);
   if (end <= now || left.count() <= 0) return std::nullopt;
-  return std::to_string(std::min(left, kLongest).count());
+  return std::to_string(std::min(left, kHundredYears).count());
 }
 
 /// A part of the record's file. Errc::corrupt: it ends before that.
