@@ -178,7 +178,7 @@ Result<std::string> Entry::read(Stream stream) const {
 
 Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
                            const Key* expected, Want want) {
-  const auto where = root.path_of(path);
+  auto where = root.path_of(path);
   const auto defect = [&](Error why) {
     Lookup miss;
     miss.defect = std::move(why).within(where);
@@ -212,7 +212,7 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   }
   if (want == Want::value) note_use(file.get(), status);
   Lookup found;
-  found.entry = Entry(std::move(file), where, std::move(head), *header, wall_time(status.st_atim));
+  found.entry = Entry(std::move(file), std::move(where), std::move(head), *header, wall_time(status.st_atim));
   return found;
 }
 
