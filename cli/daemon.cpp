@@ -10,6 +10,7 @@
 #include "cli/command.hpp"
 #include "cli/configured.hpp"
 #include "cli/daemon_pages.hpp"
+#include "cli/remote_options.hpp"
 #include "src/config/duration.hpp"
 #include "src/daemon/http.hpp"
 #include "src/daemon/instance.hpp"
@@ -156,6 +157,7 @@ class DaemonCommand final : public Command {
       DaemonPages pages(*current_, notice);
       return daemon::serve(listener_.get(), [&](std::string_view path) { return pages.at(path); });
     };
+    duties.follow = [this] { return follow(); };
     duties.check = [this] { return claim(); };
     duties.log = [this](const std::string& line) { session_->tell("daemon: " + line); };
     daemon::Daemon loop(std::move(duties), std::move(notify), std::move(board));
@@ -193,6 +195,8 @@ class DaemonCommand final : public Command {
     CACHECTL_ASSIGN(auto plan, plan_of(*next));
     CACHECTL_TRY(listen(settings->daemon_listen));
     plan.listener = listener_.get();
+    CACHECTL_ASSIGN(const auto servers, redis_servers(*settings));
+    plan.follows = servers.has_value();
     current_ = std::move(next);
     return plan;
   }
@@ -226,6 +230,14 @@ class DaemonCommand final : public Command {
     CACHECTL_ASSIGN(const auto result, cache->run(key, configured->source, configured->policy,
                                                   {-1, listener.descriptor()}));
     return report_of(result, listener, warning);
+  }
+
+  WorkReport follow() {
+    const auto cache = current_->cache();
+    const auto following = cache ? (*cache)->follow_fleet() : nullptr;
+    // What is wrong was told. The daemon ends us when the configuration changes.
+    ::pause();
+    return {};
   }
 
   WorkReport collect() {

@@ -19,8 +19,8 @@ using Clock = std::chrono::steady_clock;
 
 /// Less than the five seconds that the promise allows for all.
 constexpr std::chrono::seconds kGrace{4};
-/// Between two starts of what answers requests.
-constexpr std::chrono::seconds kServerPause{1};
+/// Between two starts of a child that should not end.
+constexpr std::chrono::seconds kStandingPause{1};
 /// The status of a refresh that could not be started.
 constexpr int kNotStarted = 125;
 
@@ -55,7 +55,7 @@ Result<void> Daemon::run() {
     notify_.give_sign(now);
     if (!stopping_) {
       CACHECTL_TRY(start_work(now));
-      start_server(now);
+      start_standing(now);
       announce();
     } else if (kill_at_ && now >= *kill_at_) {
       for (const auto* worker : workers()) worker->kill();
@@ -105,15 +105,24 @@ void Daemon::start_collection(Time now) {
   }
 }
 
-void Daemon::start_server(Time now) {
-  if (plan_.listener < 0 || server_ || now < next_server_) return;
-  next_server_ = now + kServerPause;
-  auto worker = lock::Worker::start([this] { return duties_.serve(board_.notice()); },
-                                    trap_->previous_mask(), lock::Bond::loose, {plan_.listener});
-  if (worker) {
-    server_.emplace(Running{"listener", std::move(*worker), now});
-  } else {
-    duties_.log(fmt::format("listener: not started: {}", worker.error().describe()));
+bool Daemon::is_wanted(const Standing& child) const {
+  return &child == &server_ ? plan_.listener >= 0 : plan_.follows;
+}
+
+void Daemon::start_standing(Time now) {
+  for (auto* child : {&server_, &follower_}) {
+    if (!is_wanted(*child) || child->running || now < child->next) continue;
+    child->next = now + kStandingPause;
+    auto worker =
+        child == &server_
+            ? lock::Worker::start([this] { return duties_.serve(board_.notice()); },
+                                  trap_->previous_mask(), lock::Bond::loose, {plan_.listener})
+            : lock::Worker::start(duties_.follow, trap_->previous_mask(), lock::Bond::loose);
+    if (worker) {
+      child->running.emplace(Running{child->name, std::move(*worker), now});
+    } else {
+      duties_.log(fmt::format("{}: not started: {}", child->name, worker.error().describe()));
+    }
   }
 }
 
@@ -121,7 +130,9 @@ std::vector<const lock::Worker*> Daemon::workers() const {
   std::vector<const lock::Worker*> all;
   for (const auto& [pid, each] : running_) all.push_back(&each.worker);
   if (collection_) all.push_back(&collection_->worker);
-  if (server_) all.push_back(&server_->worker);
+  for (const auto* child : {&server_, &follower_}) {
+    if (child->running) all.push_back(&child->running->worker);
+  }
   return all;
 }
 
@@ -137,7 +148,9 @@ std::optional<Daemon::Time> Daemon::next_event() const {
   }
   if (running_.size() < plan_.jobs) take(schedule_.next_due());
   if (!collection_) take(next_collection_);
-  if (plan_.listener >= 0 && !server_) take(next_server_);
+  for (const auto* child : {&server_, &follower_}) {
+    if (is_wanted(*child) && !child->running) take(child->next);
+  }
   return next;
 }
 
@@ -183,7 +196,7 @@ void Daemon::reap() {
 
 /// Whether it was no refresh, but one of the others.
 bool Daemon::reap_other(pid_t pid, int status) {
-  for (auto* other : {&collection_, &server_}) {
+  for (auto* other : {&collection_, &server_.running, &follower_.running}) {
     if (!*other || (*other)->worker.pid() != pid) continue;
     const auto report = (*other)->worker.finish(status);
     if (report.status != 0 && !stopping_) {
@@ -223,9 +236,11 @@ void Daemon::reload() {
     plan_ = std::move(*plan);
     const auto now = Clock::now();
     schedule_.replace(plan_.entries, now);
-    // It has the old listener and the old configuration.
-    if (server_) server_->worker.send(SIGTERM);
-    next_server_ = now;
+    // They have the old listener and the old configuration.
+    for (auto* child : {&server_, &follower_}) {
+      if (child->running) child->running->worker.send(SIGTERM);
+      child->next = now;
+    }
     if (ready_) {
       const auto first = after(now, plan_.gc_interval);
       next_collection_ = next_collection_ && first ? std::min(*next_collection_, *first) : first;

@@ -33,7 +33,8 @@ struct Plan {
   std::vector<Schedule::Entry> entries;
   std::uint64_t jobs = 4;                                                  ///< at a time
   std::chrono::nanoseconds gc_interval = std::chrono::nanoseconds::max();  ///< max: never
-  int listener = -1;  ///< a socket that `serve` answers at; -1: none
+  int listener = -1;     ///< a socket that `serve` answers at; -1: none
+  bool follows = false;  ///< what other machines change
 };
 
 struct Duties {
@@ -45,6 +46,9 @@ struct Duties {
   std::function<lock::WorkReport()> collect;
   /// In a child, which is started again when it ends: answers requests at the listener.
   std::function<lock::WorkReport(const Notice&)> serve;
+  /// In a child, which is started again when it ends: keeps what is on this disk like what other
+  /// machines publish and remove.
+  std::function<lock::WorkReport()> follow;
   /// Before work is begun: an error ends the daemon.
   std::function<Result<void>()> check;
   /// One line for people.
@@ -66,9 +70,17 @@ class Daemon {
     Time since;
   };
 
+  /// A child that is started again when it ends.
+  struct Standing {
+    std::string name;
+    std::optional<Running> running;
+    Time next{};  // not before, so that one which ends at once costs little
+  };
+
   [[nodiscard]] Result<void> start_work(Time now);
   void start_collection(Time now);
-  void start_server(Time now);
+  void start_standing(Time now);
+  [[nodiscard]] bool is_wanted(const Standing& child) const;
   [[nodiscard]] std::vector<const lock::Worker*> workers() const;
   void launch(const std::string& name, Time now);
   void wait(Time now) const;
@@ -90,8 +102,8 @@ class Daemon {
   std::optional<Running> collection_;
   std::optional<Time> next_collection_;
   Board board_;
-  std::optional<Running> server_;
-  Time next_server_{};  // not before, so that one which ends at once costs little
+  Standing server_{"listener", {}, {}};
+  Standing follower_{"fleet", {}, {}};
   bool ready_ = false;
   bool stopping_ = false;
   std::optional<Time> kill_at_;

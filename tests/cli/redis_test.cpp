@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "tests/cli/daemons.hpp"
 #include "tests/cli/redis_process.hpp"
 
 namespace cachectl::test {
@@ -79,6 +80,23 @@ TEST_CASE("redis: --tier concerns one tier only, and tiers = \"disk\" keeps a ke
   const auto none = one.sandbox().run({"get", "k", "--tier", "redis"});
   CHECK(none.status == 2);
   CHECK_THAT(none.errors, Catch::Contains("set redis.url"));
+}
+
+TEST_CASE("redis: a daemon keeps its machine like what the others publish and delete") {
+  Server server;
+  const Host one(server);
+  const Host other(server);
+  Service service(other.sandbox(), "[redis]\nurl = \"" + server.url() + "\"\n");
+  REQUIRE(service.is_ready());
+  REQUIRE(wait_until(
+      [&] { return server.say("pubsub numsub cachectl:changes") != "cachectl:changes\n0\n"; }));
+  CHECK(one({"set", "k", "old"}).status == 0);
+  CHECK(other({"get", "k"}).output == "old");
+  CHECK(one({"set", "k", "new"}).status == 0);
+  CHECK(wait_until([&] { return other({"get", "k"}).output == "new"; }));
+  CHECK(one({"delete", "k"}).status == 0);
+  CHECK(wait_until([&] { return other({"get", "k", "--tier", "disk"}).status == 1; }));
+  CHECK(service.stop().status == 0);
 }
 
 TEST_CASE("redis: a tree travels with all that it has, and is published whole") {
