@@ -56,6 +56,14 @@ std::optional<Caught> SignalTrap::take() const {
   return Caught{static_cast<int>(info.ssi_signo), info.ssi_code == SI_KERNEL};
 }
 
+SignalsBlocked::SignalsBlocked() {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+}
+
+SignalsBlocked::~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
 bool is_request_to_end(int signal) {
   return signal == SIGHUP || signal == SIGINT || signal == SIGQUIT || signal == SIGTERM;
 }

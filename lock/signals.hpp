@@ -52,6 +52,19 @@ class SignalTrap {
   bool restores_ = true;
 };
 
+/// While it lives, new threads of this thread start without any signal: one that has the default
+/// mask would take those that somebody else has trapped, and end the process.
+class SignalsBlocked {
+ public:
+  SignalsBlocked();
+  ~SignalsBlocked();
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
 /// Whether the signal ends a process that does nothing about it on purpose: HUP, INT,
 /// QUIT, TERM.
 [[nodiscard]] bool is_request_to_end(int signal);

@@ -2,6 +2,7 @@
 
 #include <sys/eventfd.h>
 
+#include "lock/signals.hpp"
 #include "src/remote/jitter.hpp"
 #include "src/remote/socket.hpp"
 #include "src/store/scan.hpp"
@@ -21,7 +22,9 @@ constexpr std::size_t kCompared = 512;
 
 Coherence::Coherence(const store::Root& root, Shared::Warn warn, remote::Tier& tier)
     : root_(&root), warn_(std::move(warn)), tier_(&tier), stop_(::eventfd(0, EFD_CLOEXEC)) {
-  if (stop_.valid()) thread_ = std::thread([this] { run(); });
+  if (!stop_.valid()) return;
+  const lock::SignalsBlocked blocked;
+  thread_ = std::thread([this] { run(); });
 }
 
 Coherence::~Coherence() {

@@ -1,11 +1,9 @@
 #include "src/refresh/follower.hpp"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <system_error>
 #include <utility>
 
+#include "lock/signals.hpp"
 #include "src/store/copy.hpp"
 
 namespace cachectl::refresh {
@@ -13,17 +11,13 @@ namespace cachectl::refresh {
 Follower::Follower(int from, std::uint64_t offset, int to, std::string name)
     : from_(from), offset_(offset), to_(to), name_(std::move(name)) {
   // Signals are for the thread that supervises the source.
-  sigset_t all;
-  sigset_t previous;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &previous);
+  const lock::SignalsBlocked blocked;
   try {
     thread_ = std::thread([this] { follow(); });
   } catch (const std::system_error&) {
     // No thread is to be had, under a limit on processes for instance: the consumer gets
     // everything in the end, when finish follows.
   }
-  ::pthread_sigmask(SIG_SETMASK, &previous, nullptr);
 }
 
 Follower::~Follower() { [[maybe_unused]] const auto finished = finish(); }

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 
+#include "lock/signals.hpp"
 #include "src/remote/failure.hpp"
 
 namespace cachectl::remote {
@@ -42,10 +43,10 @@ std::string life() { return std::to_string(FleetLease::kLife.count()); }
 class FleetLease::Renewer {
  public:
   Renewer(Tier& tier, std::string lead, std::string token)
-      : tier_(&tier),
-        lead_(std::move(lead)),
-        token_(std::move(token)),
-        thread_([this] { run(); }) {}
+      : tier_(&tier), lead_(std::move(lead)), token_(std::move(token)) {
+    const lock::SignalsBlocked blocked;
+    thread_ = std::thread([this] { run(); });
+  }
   ~Renewer() {
     {
       const std::lock_guard guard(mutex_);
@@ -74,7 +75,7 @@ class FleetLease::Renewer {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool ends_ = false;
-  std::thread thread_;  // last: it uses the rest
+  std::thread thread_;
 };
 
 FleetLease::FleetLease(Tier& tier, std::string lead, std::string wake, std::string token)

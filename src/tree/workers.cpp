@@ -1,37 +1,15 @@
 #include "src/tree/workers.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
-#include <csignal>
 #include <mutex>
 #include <optional>
 #include <system_error>
 #include <thread>
 #include <vector>
 
+#include "lock/signals.hpp"
+
 namespace cachectl::tree {
-
-namespace {
-
-/// New threads inherit a mask without any signal: signals are for the thread that waits
-/// for them.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
-
-}  // namespace
 
 unsigned thread_count(unsigned asked) {
   constexpr unsigned kMost = 8;
@@ -66,7 +44,7 @@ Result<void> run_workers(unsigned threads, Share& share,
   };
   std::vector<std::thread> others;
   {
-    const SignalsBlocked blocked;
+    const lock::SignalsBlocked blocked;
     try {
       for (unsigned i = 1; i < threads; ++i) others.emplace_back(run);
     } catch (const std::system_error&) {

@@ -253,7 +253,7 @@ TEST_CASE("redis: a leader of the fleet that dies is replaced, and one that was 
   for (const auto* host : {&one, &other}) {
     configure(host->sandbox(),
               "[entries.k]\nttl = \"1h\"\ncoordination = \"fleet\"\nshell = true\n"
-              "source = \"echo x >> " +
+              "source = \"echo $$ >> " +
                   common.file("log") + "; until test -e " + common.file("go") +
                   "; do sleep 0.02; done; wc -l <" + common.file("log") + "\"\n");
   }
@@ -272,6 +272,17 @@ TEST_CASE("redis: a leader of the fleet that dies is replaced, and one that was 
   SECTION("killed") {
     leader.send(SIGKILL);
     REQUIRE(wait_until([&] { return starts() == 2; }));
+    write_file(common.file("go"), "");
+    CHECK(next.wait().output == "2\n");
+  }
+  SECTION("interrupted: its source ends, and nobody waits for the lease to be over") {
+    const pid_t source = std::stoi(content_of(common.file("log")));
+    const auto start = std::chrono::steady_clock::now();
+    leader.send(SIGTERM);
+    CHECK(leader.wait().status == 128 + SIGTERM);
+    CHECK(wait_until([&] { return ::kill(source, 0) != 0; }));
+    REQUIRE(wait_until([&] { return starts() == 2; }));
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(6));
     write_file(common.file("go"), "");
     CHECK(next.wait().output == "2\n");
   }
