@@ -129,6 +129,15 @@ void Shared::remove(const Key& key) const {
   const Since since;
   const auto removed = try_remove(key);
   if (removed) return;
+  if (removed.error().code == Errc::left_alone) {
+    // No news of the server, but of the value, which may come back. The same text for all keys.
+    if (warn_) {
+      warn_(Error(removed.error())
+                .within("deleted here only")
+                .advising("delete it again when the server is back"));
+    }
+    return;
+  }
   tell_failure(key, Error(removed.error()).within("'" + key.printable() + "' stays on the server"),
                since);
 }

@@ -39,7 +39,13 @@ Result<void> Incoming::append(lock::Bytes part) {
   const auto output = part.first(std::min<std::uint64_t>(output_left_, part.size()));
   output_left_ -= output.size();
   if (unpacker_) {
-    CACHECTL_TRY(unpacker_->add(output));
+    auto added = unpacker_->add(output);
+    if (!added) {
+      // Of this disk, which it calls by names inside the tree.
+      const bool is_local = added.error().system_error != 0;
+      if (!is_local) return added;
+      return fail(std::move(added).error().within(tree_->value_path()));
+    }
   } else if (!output.empty()) {
     CACHECTL_TRY(writer_->append_output(output));
   }

@@ -18,7 +18,11 @@ class RedisProcess {
   [[nodiscard]] const Running& process() const { return *process_; }
   void start() {
     Program program;
-    program.argv = {"redis-server",
+    // By the name of the program that Debian has apart from the service (remote/fixture.cpp).
+    program.argv = {"bash",
+                    "-c",
+                    "exec -a redis-server redis-check-rdb \"$@\"",
+                    "redis-server",
                     "--enable-debug-command",
                     "yes",
                     "--port",

@@ -124,6 +124,15 @@ TEST_CASE("redis: a tree travels with all that it has, and is published whole") 
   CHECK(made.status == 0);
   CHECK(taken.errors.empty());
   CHECK(taken.output == made.output);
+  // Where there is no room for it, that is told with its place, and nothing of it stays.
+  const Host narrow(server);
+  const auto refused = sh(narrow, "ulimit -f 10; $cachectl path k");
+  if (size != "100") {
+    CHECK(refused.status == 1);
+    CHECK_THAT(refused.errors, Catch::Contains("warning: " + narrow.sandbox().root() + "/tmp/"));
+    CHECK_THAT(refused.errors, Catch::Contains("write d/large: File too large"));
+    CHECK(narrow.sandbox().staged().empty());
+  }
   server.kill();
   CHECK(sh(other, "$cachectl verify k && $cachectl pool exec k -- sh -c 'cat $CACHECTL_REPLICA/x'")
             .output == "1\n");
@@ -182,6 +191,22 @@ TEST_CASE("redis: a server that is gone is told of, costs no job, and is used ag
   REQUIRE(wait_until([&] {
     return host({"set", "again", "v"}).status == 0 && fresh({"get", "again"}).output == "v";
   }));
+}
+
+TEST_CASE("redis: what is deleted while the server is left alone is told to be there still") {
+  Server server;
+  const Host host(server);
+  CHECK(host({"set", "a", "v"}).status == 0);
+  CHECK(host({"set", "b", "v"}).status == 0);
+  server.kill();
+  // One line for all keys; a call may also be the trial that is due, which tells of its failure.
+  Outcome outcome;
+  CHECK(wait_until([&] {
+    outcome = host({"delete", "a", "b"});
+    return is_one_message(outcome.errors);
+  }));
+  CHECK_THAT(outcome.errors, Catch::Contains("deleted here only") && Catch::Contains("left alone"));
+  CHECK(host({"get", "a", "--tier", "disk"}).status == 1);
 }
 
 TEST_CASE("redis: a server that hangs keeps nobody for longer than its timeouts") {
