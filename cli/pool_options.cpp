@@ -23,6 +23,11 @@ Result<void> can_have_pool(Session& session, const Cache& cache, const Key& key)
   if (found.entry && found.entry->header().kind == store::Kind::tree) return {};
   CACHECTL_ASSIGN(const auto configured, find_configured(session, key));
   if (configured) return {};
+  if (!found.entry) {
+    // Other machines may have made it.
+    CACHECTL_ASSIGN(const auto taken, cache.tree(key));
+    if (taken) return {};
+  }
   return fail(Errc::config, "'" + key.printable() + "' is no file or directory, and has no source",
               "store one with cachectl set --dir, or add [entries." + key.printable() + "]");
 }

@@ -124,6 +124,8 @@ TEST_CASE("redis: a tree travels with all that it has, and is published whole") 
   CHECK(made.status == 0);
   CHECK(taken.errors.empty());
   CHECK(taken.output == made.output);
+  CHECK(sh(Host(server), "$cachectl pool exec k -- sh -c 'cat $CACHECTL_REPLICA/x'").output ==
+        "1\n");
   // Where there is no room for it, that is told with its place, and nothing of it stays.
   const Host narrow(server);
   const auto refused = sh(narrow, "ulimit -f 10; $cachectl path k");
