@@ -212,7 +212,8 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   }
   if (want == Want::value) note_use(file.get(), status);
   Lookup found;
-  found.entry = Entry(std::move(file), std::move(where), std::move(head), *header, wall_time(status.st_atim));
+  found.entry =
+      Entry(std::move(file), std::move(where), std::move(head), *header, wall_time(status.st_atim));
   return found;
 }
 
