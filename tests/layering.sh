@@ -29,7 +29,7 @@ check() {
       if (path ~ /^src\/store\//) return 5
       if (path ~ /^src\/remote\//) return 6  # records elsewhere: knows them, and not who wants them
       if (path ~ /^src\/(refresh|lease|pool|daemon|memory)\//) return 7
-      if (path ~ /^src\/cache\.[ch]pp$/) return 8
+      if (path ~ /^src\/cache(_[a-z]+)?\.[ch]pp$/) return 8
       if (path ~ /^src\/(status|doctor|library)\//) return 9
       if (path ~ /^cli\//) return 10
       if (path ~ /^(tests|scripts|docs)\//) return 11
