@@ -282,7 +282,7 @@ TEST_CASE("remote cluster: one dead server costs its own values, and no others")
   is_killed ? cluster.node(dead).kill() : cluster.node(dead).stop();
   const auto most = [&](const remote::Options& options) {
     return 2 * options.connect_timeout + 2 * options.read_timeout + options.write_timeout +
-           std::chrono::milliseconds(50);
+           allowed_lateness();
   };
   int asked = 0;
   std::chrono::nanoseconds longest{};
@@ -334,7 +334,7 @@ TEST_CASE("remote cluster: without any of its servers a call fails in time, and 
     REQUIRE_FALSE(got);
     CHECK(remote::kind_of(got.error()) == remote::Kind::connection);
   }
-  CHECK(longest < limit + std::chrono::milliseconds(50));
+  CHECK(longest < limit + allowed_lateness());
   tell_measured("all nodes stopped", longest, limit);
   for (std::size_t i = 0; i < cluster.size(); ++i) cluster.node(i).go_on();
   CHECK(wait_until([&] { return here.seen(key) == "miss"; }));

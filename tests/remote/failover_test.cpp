@@ -21,7 +21,7 @@ void check_pairs(Machine& here, const std::vector<Key>& keys,
                  const std::function<void()>& at_a_third) {
   const auto options = here.tier->route().options();
   const auto most = 2 * options.connect_timeout + 2 * options.read_timeout + options.write_timeout +
-                    std::chrono::milliseconds(50);
+                    allowed_lateness();
   std::vector<bool> is_acknowledged(keys.size());
   std::vector<std::string> wrong;
   std::chrono::nanoseconds longest{};

@@ -216,6 +216,11 @@ std::string Machine::seen(const Key& key) const {
 
 std::string name_of(const Key& key) { return "cachectl:{" + key.hash().hex() + '}'; }
 
+std::chrono::milliseconds allowed_lateness() {
+  const bool measures = std::getenv("CACHECTL_TESTS_MEASURE") != nullptr;
+  return std::chrono::milliseconds(measures ? 50 : 1000);
+}
+
 void tell_measured(const std::string& what, std::chrono::nanoseconds longest,
                    std::chrono::nanoseconds limit) {
   if (std::getenv("CACHECTL_TESTS_MEASURE") == nullptr) return;

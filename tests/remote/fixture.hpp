@@ -106,6 +106,10 @@ class Machine {
 /// The name under which a record lies in the server.
 [[nodiscard]] std::string name_of(const Key& key);
 
+/// How much later than its limit a call may return: what is promised where that is measured, on an
+/// idle machine ($CACHECTL_TESTS_MEASURE); else a second, which other work there may take away.
+[[nodiscard]] std::chrono::milliseconds allowed_lateness();
+
 /// On standard error, where $CACHECTL_TESTS_MEASURE is set: for the table in docs/reliability.md.
 void tell_measured(const std::string& what, std::chrono::nanoseconds longest,
                    std::chrono::nanoseconds limit);

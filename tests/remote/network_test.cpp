@@ -15,8 +15,6 @@ namespace cachectl::test {
 
 namespace {
 
-constexpr std::chrono::milliseconds kLateOnNetwork{50};
-
 struct Fault {
   const char* name;
   void (*begin)(Network&);
@@ -92,7 +90,7 @@ TEST_CASE("remote network: no call takes longer than it may, and what comes is r
       std::filesystem::remove(here.test.file(remote::Breaker::kName));
     }
     CHECK((failed == calls || !fault.is_total));
-    CHECK(longest < most + kLateOnNetwork);
+    CHECK(longest < most + allowed_lateness());
     network->repair(0);
     for (const auto& key : keys) {
       CHECK(wait_until([&] { return here.publish(key).has_value(); }));

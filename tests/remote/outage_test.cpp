@@ -14,9 +14,6 @@ using std::chrono::milliseconds;
 
 namespace {
 
-/// What a call may be late.
-constexpr milliseconds kLate{50};
-
 struct Failed {
   std::optional<Kind> kind;
   std::string message;
@@ -63,12 +60,13 @@ TEST_CASE("remote outage: a server that stops to answer costs the read timeout")
   const auto get = failure_of([&] { return here.fetch(key); });
   CHECK(get.kind == Kind::connection);
   CHECK(get.took >= server.options().read_timeout);
-  CHECK(get.took < server.options().read_timeout + kLate);
+  CHECK(get.took < server.options().read_timeout + allowed_lateness());
   tell_measured(paused ? "CLIENT PAUSE" : "SIGSTOP", get.took, server.options().read_timeout);
   // Its queue still takes connections, and answers none.
   const auto again = failure_of([&] { return here.fetch(key); });
   CHECK(again.kind == Kind::connection);
-  CHECK(again.took < server.options().connect_timeout + server.options().read_timeout + kLate);
+  CHECK(again.took <
+        server.options().connect_timeout + server.options().read_timeout + allowed_lateness());
   tell_measured("the same, connecting", again.took,
                 server.options().connect_timeout + server.options().read_timeout);
   if (!paused) {
@@ -86,7 +84,7 @@ TEST_CASE("remote outage: a large request to a server that stopped costs both ti
   server.stop();
   const auto put = failure_of([&] { return here.publish(key); });
   CHECK(put.kind == Kind::connection);
-  CHECK(put.took < server.options().write_timeout * 3 + kLate);
+  CHECK(put.took < server.options().write_timeout * 3 + allowed_lateness());
   tell_measured("SIGSTOP, 8 MB written", put.took, server.options().write_timeout * 3);
 }
 
