@@ -59,6 +59,7 @@ std::optional<Caught> SignalTrap::take() const {
 SignalsBlocked::SignalsBlocked() {
   sigset_t all;
   ::sigfillset(&all);
+  for (const int fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL}) ::sigdelset(&all, fault);
   ::pthread_sigmask(SIG_SETMASK, &all, &before_);
 }
 

@@ -52,8 +52,9 @@ class SignalTrap {
   bool restores_ = true;
 };
 
-/// While it lives, new threads of this thread start without any signal: one that has the default
-/// mask would take those that somebody else has trapped, and end the process.
+/// While it lives, new threads of this thread start without any signal but those of their own
+/// faults, which mapping_guard.hpp handles: one that has the default mask would take those that
+/// somebody else has trapped, and end the process.
 class SignalsBlocked {
  public:
   SignalsBlocked();

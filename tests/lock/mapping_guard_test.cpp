@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lock/fd.hpp"
+#include "lock/signals.hpp"
 #include "tests/support/forked.hpp"
 #include "tests/support/temp_directory.hpp"
 
@@ -53,6 +54,20 @@ int ending(Work work) {
 }
 
 }  // namespace
+
+TEST_CASE("mapping guard: threads that take no signals live through it, too") {
+  const Gone gone;
+  CHECK(ending([&] {
+          const MappingGuard guard(const_cast<char*>(gone.start()), 2 * Gone::kPage);
+          std::thread thread;
+          {
+            const lock::SignalsBlocked blocked;
+            thread = std::thread([&] { *gone.start() = 'y'; });
+          }
+          thread.join();
+          if (!guard.is_tripped()) ::_exit(9);
+        }) == 0);
+}
 
 TEST_CASE("mapping guard: pages that are gone read as zeroes, take what is written, and are told") {
   const Gone gone;
