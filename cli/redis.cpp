@@ -55,7 +55,8 @@ class RedisCommand final : public Command {
     CACHECTL_ASSIGN(const auto* settings, session.settings());
     CACHECTL_ASSIGN(const auto servers, redis_servers(*settings));
     if (!servers) {
-      return fail(Errc::config, "no Redis server is configured", "set redis.url, or seeds of a cluster or of sentinels: docs/fleet.md");
+      return fail(Errc::config, "no Redis server is configured",
+                  "set redis.url, or seeds of a cluster or of sentinels: docs/fleet.md");
     }
     CACHECTL_ASSIGN(const auto options, remote_options(*settings));
     CACHECTL_ASSIGN(masters_, remote::masters(options));
