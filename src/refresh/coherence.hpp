@@ -6,8 +6,8 @@
 // the newer one from the server. One whose key is locked is left to whoever has the lock for more
 // than a second, as he makes a newer one.
 //
-// How long an outdated value can still be served: for as long as the announcement takes, which is
-// below a millisecond in one network; where the connection is lost, until it is back, as then the
+// How long an outdated value can still be served: for as long as the announcement and the removal
+// take, which is some milliseconds; where the connection is lost, until it is back, as then the
 // versions of all records are compared with those of the server. That a server has gone without a
 // word is found out within 5 s and the read timeout; it is tried again each 0.1 s, up to 2 s apart.
 // What was removed while the connection was lost stays until its TTL is over.

@@ -103,10 +103,18 @@ TEST_CASE("remote library: what another machine replaces or removes is not serve
   const auto key = key_of("key");
   must(one.cache.set(key, "0"));
   CHECK(output_of(other.cache.get(key)) == "0");
-  for (int round = 1; round <= 5; ++round) {
+  std::chrono::nanoseconds longest{};
+  for (int round = 1; round <= 20; ++round) {
     must(one.cache.set(key, std::to_string(round)));
-    CHECK(wait_until([&] { return output_of(other.cache.get(key)) == std::to_string(round); }));
+    const auto since = std::chrono::steady_clock::now();
+    const auto end = since + kPatience;
+    while (output_of(other.cache.get(key)) != std::to_string(round) &&
+           std::chrono::steady_clock::now() < end) {
+    }
+    CHECK(output_of(other.cache.get(key)) == std::to_string(round));
+    longest = std::max<std::chrono::nanoseconds>(longest, std::chrono::steady_clock::now() - since);
   }
+  tell_measured("an announcement, until the value is served", longest, std::chrono::seconds(1));
   CHECK(must(one.cache.remove(key)));
   CHECK(wait_until([&] { return output_of(other.cache.get(key)) == "miss"; }));
   // Its own version stays, also in memory.
