@@ -60,7 +60,8 @@ TEST_CASE("mapped file: one that was cut short is told, and kills nobody") {
   std::filesystem::resize_file(root.file("numbers"), 4096);
   CHECK_FALSE(mapped->is_current(directory, "numbers"));
   CHECK_FALSE(mapped->is_tripped());
-  mapped->word(600).fetch_add(1);
+  // Not added to: the thread sanitizer holds a lock of its own meanwhile, and its mmap wants that.
+  CHECK(mapped->word(600).load() == 0);
   CHECK(mapped->is_tripped());
 }
 
