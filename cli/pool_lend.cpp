@@ -166,6 +166,12 @@ int not_lent(const Session& session, const std::string& path) {
 
 Result<void> publish(Session& session, const Cache& cache, const Key& key,
                      const std::string& path) {
+  // One that was put in its place would be followed: what it names is no replica.
+  std::error_code unknown;
+  if (std::filesystem::is_symlink(std::filesystem::symlink_status(path, unknown))) {
+    return fail(Errc::refused, path + ": is a symbolic link; a value is a file or a directory",
+                "nothing was published, and the replica stays yours");
+  }
   CACHECTL_ASSIGN(const auto* settings, session.settings());
   const auto configured = settings->entries.find(key.bytes());
   SetPolicy policy;

@@ -457,6 +457,14 @@ TEST_CASE("pool: checkin --publish makes the replica the value, and the lease mu
          "echo more > $a/more; $cachectl pool checkin $a --publish 2>/dev/null; echo $?\n"
          "ls $($cachectl path k)");
   CHECK(outcome.output == "0\nd\nnew\nintact\nd\nnew\n1\nd\nnew\n");
+  // A link in its place is not followed.
+  const auto link =
+      sh(sandbox,
+         "a=$($cachectl pool checkout k); rm -r $a; mkdir other; echo 1 > other/secret\n"
+         "ln -s $PWD/other $a; $cachectl pool checkin $a --publish 2>err; echo $?\n"
+         "grep -c 'symbolic link' err; ls $($cachectl path k); rm $a\n"
+         "$cachectl pool checkin $a; echo $?");
+  CHECK(link.output == "125\n1\nd\nnew\n0\n");
   CHECK(sandbox.run({"pool", "checkin", "/etc"}).status == 2);
   CHECK(sandbox.run({"pool", "checkin"}).status == 2);
 }
