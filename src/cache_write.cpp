@@ -225,9 +225,10 @@ Result<refresh::Computed> Cache::compute(const Key& key, const refresh::ComputeP
                                          const refresh::Make& make) const {
   const refresh::Warn tell = [this](const Error& what) { warn(what); };
   const auto root = ensure_root();
-  if (root)
+  if (root) {
     return refresh::Computer(**root, clock(), tell, state_->fleet->finder(key))
         .compute(key, policy, make);
+  }
   if (!refresh::can_do_without(root.error())) return fail(root.error());
   return refresh::compute_uncached(make, root.error(), tell);
 }

@@ -5,8 +5,8 @@ namespace cachectl::refresh {
 const Shared* Fleet::find(const Key& key) { return shares(key) ? open() : nullptr; }
 
 FindShared Fleet::finder(const Key& key) {
-  if (!shares(key)) return {};
-  return [this] { return open(); };
+  if (!options_.remote) return {};
+  return [this, &key] { return find(key); };
 }
 
 Result<const Shared*> Fleet::need() {

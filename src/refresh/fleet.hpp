@@ -33,7 +33,8 @@ class Fleet {
   }
   /// Null: it is not shared, or there is no server that could be asked.
   [[nodiscard]] const Shared* find(const Key& key);
-  /// For who may have to ask later; empty: it is not shared.
+  /// For who may have to ask later: a hit is not to pay for the question. `key` must outlive it.
+  /// Empty: there is no server.
   [[nodiscard]] FindShared finder(const Key& key);
   /// Whatever the key is. Errc::config: there is no server.
   [[nodiscard]] Result<const Shared*> need();

@@ -41,10 +41,6 @@ std::uint64_t after_now(std::chrono::nanoseconds pause) {
   return now_on_machine() + static_cast<std::uint64_t>(pause.count());
 }
 
-}  // namespace
-
-namespace {
-
 std::uint64_t number_of(std::string_view server) {
   return std::max<std::uint64_t>(checksum_of(lock::bytes_of(server)), 1);
 }

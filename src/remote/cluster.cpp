@@ -119,4 +119,38 @@ Result<Address> master_in(const Reply& reply, const Address& sentinel, std::stri
               "check redis.sentinel.name");
 }
 
+Options seed_options(const Options& options, const Address& seed) {
+  auto own = options;
+  own.server = seed;
+  if (options.topology == Topology::cluster) {
+    own.server.user = options.server.user;
+  } else {
+    own.topology = Topology::single;  // asked for the master, and is none
+    own.password = options.sentinel_password;
+  }
+  return own;
+}
+
+Result<std::unique_ptr<Reply>> ask_for_masters(Connection& seed, const Options& options) {
+  CACHECTL_ASSIGN(auto answer,
+                  options.topology == Topology::cluster
+                      ? seed.ask({"CLUSTER", "SLOTS"})
+                      : seed.ask({"SENTINEL", "GET-MASTER-ADDR-BY-NAME", options.master}));
+  if (answer->is(Reply::Type::error)) return fail(seed.refused(*answer));
+  return answer;
+}
+
+Result<std::vector<SlotRange>> masters_in(const Reply& reply, const Address& seed,
+                                          const Options& options) {
+  std::vector<SlotRange> ranges;
+  if (options.topology == Topology::cluster) {
+    CACHECTL_ASSIGN(ranges, slot_ranges(reply, seed));
+  } else {
+    CACHECTL_ASSIGN(auto master, master_in(reply, seed, options.master));
+    ranges.push_back({0, 0, std::move(master)});
+  }
+  for (auto& range : ranges) range.master.user = options.server.user;
+  return ranges;
+}
+
 }  // namespace cachectl::remote

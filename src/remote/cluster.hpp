@@ -3,17 +3,17 @@
 // A cluster has 16384 slots; a name of ours lies in that of the CRC16 of its hash tag, which is
 // what stands in its first braces. All names of a key have the same one (frame.hpp).
 //
-// Thread-safe: no state.
+// Thread-safe: no state; a connection is of one thread.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
 
 #include "lock/result.hpp"
-#include "src/remote/options.hpp"
-#include "src/remote/reply.hpp"
+#include "src/remote/connection.hpp"
 
 namespace cachectl::remote {
 
@@ -50,5 +50,15 @@ struct Redirection {
 /// not know the name.
 [[nodiscard]] Result<Address> master_in(const Reply& reply, const Address& sentinel,
                                         std::string_view name);
+
+/// How to reach one of the seeds of `options`, a node of the cluster or a sentinel.
+[[nodiscard]] Options seed_options(const Options& options, const Address& seed);
+
+/// Asks a seed who leads. An error reply is an error.
+[[nodiscard]] Result<std::unique_ptr<Reply>> ask_for_masters(Connection& seed,
+                                                             const Options& options);
+/// The masters in its answer, with the user to log in as; by sentinels one, which has all.
+[[nodiscard]] Result<std::vector<SlotRange>> masters_in(const Reply& reply, const Address& seed,
+                                                        const Options& options);
 
 }  // namespace cachectl::remote

@@ -43,17 +43,7 @@ Route::Route(Options options, const lock::Directory& root, mode_t file_mode, Tel
     seeds_.push_back(add(options_));
     return;
   }
-  for (const auto& seed : options_.seeds) {
-    auto own = options_;
-    own.server = seed;
-    if (options_.topology == Topology::sentinel) {
-      own.topology = Topology::single;  // asked for the master, and is none
-      own.password = options_.sentinel_password;
-    } else {
-      own.server.user = options_.server.user;
-    }
-    seeds_.push_back(add(std::move(own)));
-  }
+  for (const auto& seed : options_.seeds) seeds_.push_back(add(seed_options(options_, seed)));
 }
 
 lock::Deadline Route::search() const {
@@ -178,28 +168,17 @@ Result<void> Route::ask_for_map(Server& whom, const lock::Deadline& search) {
   options.read_timeout = std::min(options.read_timeout, left);
   options.write_timeout = std::min(options.write_timeout, left);
   Connection connection(options);
-  const auto answer =
-      options_.topology == Topology::cluster
-          ? connection.ask({"CLUSTER", "SLOTS"})
-          : connection.ask({"SENTINEL", "GET-MASTER-ADDR-BY-NAME", options_.master});
-  if (!answer || (*answer)->is(Reply::Type::error)) {
-    auto why = answer ? connection.refused(**answer) : answer.error();
-    if (why.code == Errc::unreachable && whom.breaker.failed(verdict)) tell_(true);
-    return fail(std::move(why));
+  auto answer = ask_for_masters(connection, options_);
+  if (!answer) {
+    if (answer.error().code == Errc::unreachable && whom.breaker.failed(verdict)) tell_(true);
+    return fail(std::move(answer).error());
   }
   whom.has_failed = false;
   if (whom.breaker.succeeded()) tell_(false);
-  std::vector<SlotRange> ranges;
-  if (options_.topology == Topology::cluster) {
-    CACHECTL_ASSIGN(ranges, slot_ranges(**answer, options.server));
-  } else {
-    CACHECTL_ASSIGN(auto master, master_in(**answer, options.server, options_.master));
-    ranges.push_back({0, 0, std::move(master)});
-  }
+  CACHECTL_ASSIGN(const auto ranges, masters_in(**answer, options.server, options_));
   const std::lock_guard guard(mutex_);
   map_.assign(kSlots, nullptr);
-  for (auto& range : ranges) {
-    range.master.user = options_.server.user;
+  for (const auto& range : ranges) {
     auto* const server = server_at(range.master);
     std::fill(map_.begin() + range.first, map_.begin() + range.last + 1, server);
   }

@@ -107,31 +107,14 @@ Result<void> for_each(Connection& server, std::string_view command,
   });
 }
 
-}  // namespace
-
-namespace {
-
 /// What one seed knows.
 Result<std::vector<Address>> masters_by(const Options& options, const Address& seed) {
-  const bool is_cluster = options.topology == Topology::cluster;
-  auto own = options;
+  auto own = seed_options(options, seed);
   own.topology = Topology::single;
-  own.server = seed;
-  own.server.user = is_cluster ? options.server.user : std::string();
-  if (!is_cluster) own.password = options.sentinel_password;
   Connection connection(own);
-  CACHECTL_ASSIGN(const auto answer,
-                  is_cluster
-                      ? connection.ask({"CLUSTER", "SLOTS"})
-                      : connection.ask({"SENTINEL", "GET-MASTER-ADDR-BY-NAME", options.master}));
-  if (answer->is(Reply::Type::error)) return fail(connection.refused(*answer));
+  CACHECTL_ASSIGN(const auto answer, ask_for_masters(connection, options));
+  CACHECTL_ASSIGN(const auto ranges, masters_in(*answer, own.server, options));
   std::vector<Address> found;
-  if (!is_cluster) {
-    CACHECTL_ASSIGN(auto master, master_in(*answer, own.server, options.master));
-    found.push_back(std::move(master));
-    return found;
-  }
-  CACHECTL_ASSIGN(const auto ranges, slot_ranges(*answer, own.server));
   for (const auto& range : ranges) {
     if (std::find(found.begin(), found.end(), range.master) == found.end()) {
       found.push_back(range.master);
@@ -155,7 +138,6 @@ Result<std::vector<Options>> masters(const Options& options) {
     auto& own = all.emplace_back(options);
     own.topology = Topology::single;
     own.server = std::move(address);
-    own.server.user = options.server.user;
   }
   return all;
 }
