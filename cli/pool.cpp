@@ -46,6 +46,9 @@ class PoolCommand final : public Command {
       const auto& action = kActions.at(i);
       names.at(i) = action.name;
       if (action.name != arguments_.action) continue;
+      if (action.run == &pool_exec && arguments_.command.empty()) {
+        return fail(Errc::usage, "no command given", "cachectl pool exec NAME -- COMMAND");
+      }
       CACHECTL_TRY(check_applies(action));
       return action.run(session, arguments_);
     }

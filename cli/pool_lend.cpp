@@ -1,5 +1,6 @@
 // cachectl pool exec|checkout|checkin: replicas that are handed out and come back.
 #include <fmt/format.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +25,20 @@ struct Held {
   store::Tree primary;
 };
 
+/// A command that has the only replica would wait for itself.
+Result<void> check_not_within(const pool::Pool& pool, const Key& key, unsigned most) {
+  const char* runs_with = ::getenv("CACHECTL_REPLICA");
+  if (most > 1 || runs_with == nullptr) return {};
+  CACHECTL_ASSIGN(const auto slots, pool.list());
+  const bool has_it = std::any_of(slots.begin(), slots.end(), [&](const auto& slot) {
+    return slot.condition == pool::Condition::leased && slot.path == runs_with;
+  });
+  if (!has_it) return {};
+  return fail(Errc::usage,
+              "would wait for itself: it runs with the only replica of '" + key.printable() + "'",
+              "use that one, $CACHECTL_REPLICA, or raise pool.max");
+}
+
 /// Takes a slot, and makes the value fresh if it is not. A status instead: of the source
 /// that failed, or of a wait that was too long.
 struct HeldOrStatus {
@@ -38,7 +53,9 @@ Result<HeldOrStatus> take(Session& session, Key key, pool::Options options,
   store::Generation wanted = 0;
   if (found.entry) wanted = found.entry->header().tree_generation;
   if (wanted == 0) CACHECTL_TRY(can_have_pool(session, *cache, key));
+  const auto most = options.most;
   CACHECTL_ASSIGN(auto pool, cache->pool(key, std::move(options)));
+  CACHECTL_TRY(check_not_within(pool, key, most));
   const auto deadline = lock::Deadline::after(settings->timeout);
   Watching watching(session, &key, "a replica of '" + key.printable() + "'",
                     [&pool] { return "held: " + holders(pool); });
@@ -115,9 +132,6 @@ Result<lock::Child> start(const Session& session, Held& held, std::vector<Way> w
 }  // namespace
 
 Result<int> pool_exec(Session& session, const PoolArguments& arguments) {
-  if (arguments.command.empty()) {
-    return fail(Errc::usage, "no command given", "cachectl pool exec NAME -- COMMAND");
-  }
   const auto owner = fmt::format("pid {} ({})", ::getpid(), lock::shell_quoted(arguments.command));
   CACHECTL_ASSIGN(const auto key, pool_key(arguments));
   CACHECTL_ASSIGN(const auto chosen, pool_options(session, key));
@@ -159,8 +173,8 @@ Result<int> pool_checkout(Session& session, const PoolArguments& arguments) {
 namespace {
 
 int not_lent(const Session& session, const std::string& path) {
-  [[maybe_unused]] const int failed =
-      session.report({Errc::lease_lost, 0, "pool: nobody has checked out " + escaped(path), {}});
+  [[maybe_unused]] const int failed = session.report(
+      {Errc::lease_lost, 0, "pool: " + escaped(path) + " is not checked out, or no longer", {}});
   return kNo;
 }
 
@@ -205,16 +219,21 @@ Result<int> pool_checkin(Session& session, const PoolArguments& arguments) {
   if (!id) return not_lent(session, arguments.name);
   if (arguments.publish) {
     CACHECTL_ASSIGN(const auto lease, cache->find_lease(*id));
-    if (!lease || !lease->alive) return not_lent(session, arguments.name);
+    if (!lease) return not_lent(session, arguments.name);
+    CACHECTL_ASSIGN(const Key key, Key::from(lease->description.key.value_or("")));
+    const auto publish_it = [&] { return publish(session, *cache, key, lent->path); };
+    if (!lease->alive) {
+      CACHECTL_ASSIGN(const bool done, cache->take_back(lent->path, id->text(), publish_it));
+      return done ? kDone : not_lent(session, arguments.name);
+    }
     // Held by us as well until it is published: nobody else gets it meanwhile.
     CACHECTL_ASSIGN(const auto held, cache->hold_replica(*id));
-    CACHECTL_ASSIGN(const Key key, Key::from(lease->description.key.value_or("")));
-    CACHECTL_TRY(publish(session, *cache, key, lent->path));
+    CACHECTL_TRY(publish_it());
   }
   auto released = cache->release(*id);
   if (released) return kDone;
   if (released.error().code != Errc::lease_lost) return fail(std::move(released).error());
-  CACHECTL_TRY(cache->take_back(lent->path, id->text()));
+  CACHECTL_ASSIGN([[maybe_unused]] const bool was_lent, cache->take_back(lent->path, id->text()));
   [[maybe_unused]] const int failed = session.report(std::move(released).error().within("pool"));
   return kNo;
 }

@@ -27,6 +27,18 @@ Result<void> make_ready(const Key& key, const pool::Pool& pool, pool::Slot& slot
   return made;
 }
 
+/// What is in use is not removed; gc does that when it is idle.
+Result<void> tell_of_those_in_use(const Session& session, const Key& key, const pool::Pool& pool,
+                                  unsigned wanted) {
+  CACHECTL_ASSIGN(const auto slots, pool.list());
+  for (const auto& slot : slots) {
+    if (slot.number <= wanted || slot.condition != pool::Condition::leased) continue;
+    session.tell(fmt::format("replica {} of '{}' is in use, and stays: {}", slot.number,
+                             key.printable(), slot.state.owner));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<int> pool_resize(Session& session, const PoolArguments& arguments) {
@@ -49,7 +61,9 @@ Result<int> pool_resize(Session& session, const PoolArguments& arguments) {
   CACHECTL_TRY(can_have_pool(session, *cache, key));
   if (wanted == 0) {
     CACHECTL_ASSIGN(const auto existing, cache->find_pool(key, std::move(chosen)));
-    if (existing) CACHECTL_TRY(existing->trim(0, false));
+    if (!existing) return kDone;
+    CACHECTL_TRY(existing->trim(0, false));
+    CACHECTL_TRY(tell_of_those_in_use(session, key, *existing, wanted));
     return kDone;
   }
   CACHECTL_ASSIGN(const auto primary, tree_of(session, key));
@@ -63,6 +77,7 @@ Result<int> pool_resize(Session& session, const PoolArguments& arguments) {
     CACHECTL_ASSIGN(auto slot, pool.try_take(number));
     if (slot) CACHECTL_TRY(make_ready(key, pool, *slot, *primary.tree, ways));
   }
+  CACHECTL_TRY(tell_of_those_in_use(session, key, pool, wanted));
   return kDone;
 }
 

@@ -154,8 +154,10 @@ class Cache {
   /// The slot that a path is in, as checkout printed it; nullopt: it is in none.
   [[nodiscard]] Result<std::optional<pool::SlotInfo>> find_replica(const std::string& path) const;
 
-  /// Gives back the replica at a path that a lease had, whose holder is gone.
-  [[nodiscard]] Result<void> take_back(const std::string& path, std::string_view lease) const;
+  /// Gives back the replica at a path that a lease had, whose holder is gone. True: its owner
+  /// lives, so that it was his until now; then `before` is called while it still is.
+  [[nodiscard]] Result<bool> take_back(const std::string& path, std::string_view lease,
+                                       const std::function<Result<void>()>& before = {}) const;
 
   /// Reads all of the value of a key, fresh or not, and says what is wrong with it, one
   /// line each; nullopt: nothing is stored.

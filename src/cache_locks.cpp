@@ -81,6 +81,15 @@ Error no_cache(const lease::Id& id, const std::string& path) {
   return {Errc::lease_lost, 0, "lease " + id.text() + " was lost: there is no cache " + path, {}};
 }
 
+/// A replica is its owner's when the holder of its lease was killed, too.
+Result<bool> take_back_replica(const store::Root& root, const lease::Id& id) {
+  CACHECTL_ASSIGN(const auto lease, lease::find(root, id));
+  if (!lease || lease->description.replica == 0 || !lease->description.key) return false;
+  CACHECTL_ASSIGN(const auto key, Key::from(*lease->description.key));
+  const auto path = pool::Pool::path_of(root, key.hash(), lease->description.replica);
+  return pool::Pool::take_back(root, path, id.text());
+}
+
 }  // namespace
 
 Result<std::vector<lock::Fd>> Cache::hold_replica(const lease::Id& id) const {
@@ -99,7 +108,10 @@ Result<void> Cache::release(const lease::Id& id) const {
   CACHECTL_ASSIGN(const store::Root* root, state_->existing());
   if (root == nullptr) return fail(no_cache(id, path()));
   auto released = lease::release(*root, id);
-  if (!released) tell_lost(*root, id, released.error());
+  if (released || released.error().code != Errc::lease_lost) return released;
+  CACHECTL_ASSIGN(const bool was_lent, take_back_replica(*root, id));
+  if (was_lent) return {};
+  tell_lost(*root, id, released.error());
   return released;
 }
 

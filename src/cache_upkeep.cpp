@@ -62,9 +62,10 @@ Result<std::optional<pool::SlotInfo>> Cache::find_replica(const std::string& pat
   return pool::Pool::locate(*root, path);
 }
 
-Result<void> Cache::take_back(const std::string& path, std::string_view lease) const {
+Result<bool> Cache::take_back(const std::string& path, std::string_view lease,
+                              const std::function<Result<void>()>& before) const {
   CACHECTL_ASSIGN(const store::Root* root, ensure_root());
-  return pool::Pool::take_back(*root, path, lease);
+  return pool::Pool::take_back(*root, path, lease, before);
 }
 
 Result<std::optional<std::vector<std::string>>> Cache::verify(const Key& key) const {

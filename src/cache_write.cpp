@@ -87,6 +87,7 @@ Result<std::optional<store::Generation>> Cache::set_tree(const Key& key, const s
   CACHECTL_ASSIGN(const auto above, lock::Directory::open(where.parent_path().native()));
   CACHECTL_ASSIGN(auto staged, store::StagedTree::create(*root));
   tree::CopyOptions options;
+  options.methods.insert(options.methods.begin(), tree::Method::snapshot);
   options.checksums = tree::Checksums::yes;
   CACHECTL_ASSIGN(const auto copied,
                   tree::copy_tree(above, where.filename().native(), staged.directory(),

@@ -14,6 +14,7 @@
 #include "src/pool/queue.hpp"
 #include "src/store/scan.hpp"
 #include "src/tree/remove.hpp"
+#include "src/tree/subvolume.hpp"
 #include "src/tree/update.hpp"
 
 namespace cachectl::pool {
@@ -300,15 +301,22 @@ bool Pool::is_bereft(const ReplicaState& state) const {
   return id && lease::owner_relies_on(*root_, *id);
 }
 
-Result<void> Pool::take_back(const store::Root& root, const std::string& path,
-                             std::string_view lease) {
+Result<bool> Pool::take_back(const store::Root& root, const std::string& path,
+                             std::string_view lease, const std::function<Result<void>()>& before) {
   const auto location = parse_location(root, path);
-  if (!location) return {};
+  if (!location) return false;
   CACHECTL_ASSIGN(const auto pool, find(root, location->hash, {}));
-  if (!pool) return {};
+  if (!pool) return false;
   CACHECTL_ASSIGN(auto slot, pool->hold(location->number, lock::Deadline::immediately(), true));
-  if (!slot || slot->state_.lease != lease) return {};
-  return pool->give_back(*slot);
+  if (!slot || slot->state_.lease != lease) return false;
+  const bool was_lent = pool->is_bereft(slot->state_);
+  if (was_lent && before) CACHECTL_TRY(before());
+  CACHECTL_TRY(pool->give_back(*slot));
+  return was_lent;
+}
+
+std::string Pool::path_of(const store::Root& root, const KeyHash& hash, unsigned number) {
+  return root.path() + "/" + place_of(hash) + "/" + std::to_string(number) + "/" + kValue;
 }
 
 Result<void> Pool::give_back(Slot& slot) const {
@@ -374,10 +382,16 @@ Result<void> Pool::update(Slot& slot, const store::Tree& primary, const tree::Ma
   if (!filled) return fill(slot, primary, manifest, ways, slot.state_.why);
   slot.state_.status = Status::filling;
   CACHECTL_TRY(note(slot));
-  CACHECTL_ASSIGN(const auto done, tree::update_tree(*slot.directory_, kValue, *filled,
-                                                     primary.directory(), store::StagedTree::kValue,
-                                                     manifest, copy_options(options_, ways)));
-  return finish(slot, primary, manifest, done.snapshot);
+  const auto done =
+      tree::update_tree(*slot.directory_, kValue, *filled, primary.directory(),
+                        store::StagedTree::kValue, manifest, copy_options(options_, ways));
+  // A subvolume that its owner made in it, or no directory any more. What is mounted there,
+  // nobody removes.
+  if (!done && done.error().code == Errc::refused) {
+    return fill(slot, primary, manifest, ways, slot.state_.why);
+  }
+  if (!done) return fail(done.error());
+  return finish(slot, primary, manifest, done->snapshot);
 }
 
 Result<bool> Pool::will_do(const Slot& slot, const store::Tree& primary, bool known) const {
@@ -418,6 +432,9 @@ Result<void> Pool::make_ready(Slot& slot, const store::Tree& primary, const std:
   const auto& state = slot.state_;
   const bool known =
       state.status == Status::ready && state.boot == boot_id() && contains(ways, state.way);
+  // Its owner may have made a subvolume read-only.
+  const auto replica = slot.directory_->find_below(kValue);
+  if (replica && *replica) tree::make_subvolume_writable((*replica)->descriptor());
   CACHECTL_ASSIGN(const bool as_it_is, will_do(slot, primary, known));
   if (as_it_is) return {};
   CACHECTL_ASSIGN(const auto manifest, primary.manifest());

@@ -120,9 +120,11 @@ class Pool {
   [[nodiscard]] Result<void> note_owner(Slot& slot, std::string_view lease,
                                         std::string_view owner) const;
   /// Gives back the replica at `path` that `lease` had, whose holder is gone. Nothing where
-  /// somebody else has it.
-  [[nodiscard]] static Result<void> take_back(const store::Root& root, const std::string& path,
-                                              std::string_view lease);
+  /// somebody else has it. True: its owner lives, so that it was his until now; then `before` is
+  /// called first, while nobody else can have it.
+  [[nodiscard]] static Result<bool> take_back(const store::Root& root, const std::string& path,
+                                              std::string_view lease,
+                                              const std::function<Result<void>()>& before = {});
   /// Notes that it came back; it is free once its lock is.
   [[nodiscard]] Result<void> give_back(Slot& slot) const;
   /// Removes the replica; the slot is empty then.
@@ -137,6 +139,10 @@ class Pool {
 
   /// All slots that have a directory, by number. Looks for changes in free replicas.
   [[nodiscard]] Result<std::vector<SlotInfo>> list() const;
+
+  /// Where the replica of a slot is.
+  [[nodiscard]] static std::string path_of(const store::Root& root, const KeyHash& hash,
+                                           unsigned number);
 
   /// The slot that a path is in, "ROOT/pools/HASH/N/value", with what its state says. Its
   /// condition is not looked at.

@@ -96,12 +96,17 @@ class Collector {
     const auto status = directory.status(name);
     if (status && *status && S_ISDIR((*status)->st_mode)) return staged_tree(directory, name);
     if (status && *status && !S_ISREG((*status)->st_mode)) return;  // none of ours
-    auto fate = lock::remove_if_abandoned(directory, name, policy_.dry_run == DryRun::yes,
-                                          [&] { return remove_staged_tree(directory, name); });
+    const bool dry_run = policy_.dry_run == DryRun::yes;
+    std::uint64_t of_tree = 0;
+    auto fate = lock::remove_if_abandoned(directory, name, dry_run, [&] {
+      of_tree = staged_tree_size(directory, name);
+      return remove_staged_tree(directory, name);
+    });
     if (!fate) return problem(std::move(fate).error());
     if (*fate == lock::StagedFate::alive) ++report_.busy;
     if (*fate == lock::StagedFate::removed && status && *status) {
-      report_.staging.add(static_cast<std::uint64_t>((*status)->st_size));
+      if (dry_run) of_tree = staged_tree_size(directory, name);
+      report_.staging.add(static_cast<std::uint64_t>((*status)->st_size) + of_tree);
     }
   }
 
@@ -112,12 +117,13 @@ class Collector {
     if (!lock) return;
     const auto locked = directory.status(*lock);
     if (!locked || *locked) return;
+    const auto size = staged_tree_size(directory, *lock);
     if (policy_.dry_run == DryRun::no) {
       if (auto removed = remove_staged_tree(directory, *lock); !removed) {
         return problem(std::move(removed).error());
       }
     }
-    report_.staging.add(0);
+    report_.staging.add(size);
   }
 
   /// The generations of one key.

@@ -13,6 +13,7 @@
 #include "src/store/scan.hpp"
 #include "src/store/store.hpp"
 #include "src/tree/remove.hpp"
+#include "src/tree/snapshot.hpp"
 #include "src/tree/sync.hpp"
 
 namespace cachectl::store {
@@ -75,6 +76,9 @@ Result<std::optional<Tree>> pin_tree(const Root& root, const KeyHash& hash, Gene
   CACHECTL_ASSIGN(const struct stat ours, lock::status_of(directory->descriptor(), place));
   CACHECTL_ASSIGN(const auto named, root.directory().status(place));
   if (!named || named->st_ino != ours.st_ino) return std::optional<Tree>();
+  // Somebody may have removed by hand what it is all about.
+  CACHECTL_ASSIGN(const auto value, directory->status(StagedTree::kValue));
+  if (!value) return std::optional<Tree>();
   return std::optional(Tree(generation, std::move(*directory), std::move(pin)));
 }
 
@@ -341,6 +345,11 @@ Result<Pruned> prune_trees(const Root& root, const KeyHash& hash, std::optional<
 std::optional<std::string> staged_tree_lock(std::string_view name) {
   if (!name.ends_with(kSuffix)) return std::nullopt;
   return std::string(name.substr(0, name.size() - kSuffix.size()));
+}
+
+std::uint64_t staged_tree_size(const Directory& staging, const std::string& lock_name) {
+  const auto listed = tree::list_tree(staging, lock_name + std::string(kSuffix));
+  return listed ? listed->manifest.bytes() : 0;
 }
 
 Result<void> remove_staged_tree(const Directory& staging, const std::string& lock_name) {

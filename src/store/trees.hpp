@@ -149,6 +149,10 @@ struct PruneOptions {
 /// "NAME" of "NAME.d"; nullopt: it has not the name of a staged tree.
 [[nodiscard]] std::optional<std::string> staged_tree_lock(std::string_view name);
 
+/// Bytes of the files in tmp/NAME.d; 0: there is none, or it cannot be read.
+[[nodiscard]] std::uint64_t staged_tree_size(const lock::Directory& staging,
+                                             const std::string& lock_name);
+
 /// Removes tmp/NAME.d of which tmp/NAME, locked by the caller or not there, is the lock.
 [[nodiscard]] Result<void> remove_staged_tree(const lock::Directory& staging,
                                               const std::string& lock_name);

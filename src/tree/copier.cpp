@@ -199,7 +199,12 @@ Result<void> Copier::clone_or_copy(Thread& thread, Item& item, std::size_t first
   if (!copied && copied.error().code == Errc::unsupported) {
     return fail(none_works(thread.from.name(item.path)));
   }
-  if (!copied) return fail(std::move(copied).error().within(thread.from.name(item.path)));
+  if (!copied) {
+    const bool is_full =
+        copied.error().system_error == ENOSPC || copied.error().system_error == EDQUOT;
+    const auto& end = is_full ? thread.to : thread.from;
+    return fail(std::move(copied).error().within(end.name(item.path)));
+  }
   return dress(to.get(), item, thread.to.name(item.path));
 }
 

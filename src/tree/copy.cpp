@@ -21,22 +21,29 @@ namespace {
 /// Nullopt: the tree is no subvolume, or more than one. What the snapshot has is compared with
 /// the manifest, as its files were not looked at one by one.
 Result<std::optional<Outcome>> copy_as_a_whole(const lock::Directory& from,
-                                               const std::string& from_name,
-                                               const Manifest& manifest, const lock::Directory& to,
-                                               const std::string& to_name) {
+                                               const std::string& from_name, Manifest manifest,
+                                               const lock::Directory& to,
+                                               const std::string& to_name, Checksums checksums) {
   const lock::Fd top(open_name(from.descriptor(), from_name.c_str(), O_RDONLY | O_DIRECTORY));
   if (!top.valid()) return fail(open_directory_error(item_name(from.path(), from_name), errno));
   CACHECTL_ASSIGN(const bool made, snapshot_subvolume(top.get(), to, to_name));
   if (!made) return std::optional<Outcome>();
-  CACHECTL_ASSIGN(auto listed, list_tree(to, to_name));
-  for (std::size_t i = 0; i < std::min(listed.manifest.items.size(), manifest.items.size()); ++i) {
-    listed.manifest.items[i].checksum = manifest.items[i].checksum;
+  CACHECTL_ASSIGN(auto found,
+                  checksums == Checksums::yes ? scan(to, to_name) : list_tree(to, to_name));
+  auto& items = found.manifest.items;
+  for (std::size_t i = 0; i < std::min(items.size(), manifest.items.size()); ++i) {
+    auto& ours = items[i].checksum;
+    auto& theirs = manifest.items[i].checksum;
+    if (checksums == Checksums::no) ours = theirs;
+    if (!theirs) theirs = ours;
   }
-  if (listed.manifest != manifest) {
+  if (found.manifest != manifest) {
     CACHECTL_TRY(remove_tree(to, to_name));
     return std::optional<Outcome>();
   }
-  return std::optional(Outcome{Method::snapshot, {}, manifest.bytes(), manifest.files(), manifest});
+  const auto bytes = manifest.bytes();
+  const auto files = manifest.files();
+  return std::optional(Outcome{Method::snapshot, {}, bytes, files, std::move(manifest)});
 }
 
 Result<Outcome> copy_listed(const lock::Directory& from, const std::string& from_name,
@@ -48,8 +55,9 @@ Result<Outcome> copy_listed(const lock::Directory& from, const std::string& from
   const auto& methods = options.methods;
   const bool may_be_whole =
       std::find(methods.begin(), methods.end(), Method::snapshot) != methods.end();
-  if (may_be_whole && directory && options.checksums == Checksums::no) {
-    CACHECTL_ASSIGN(auto whole, copy_as_a_whole(from, from_name, manifest, to, to_name));
+  if (may_be_whole && directory) {
+    CACHECTL_ASSIGN(auto whole,
+                    copy_as_a_whole(from, from_name, manifest, to, to_name, options.checksums));
     if (whole) return std::move(*whole);
   }
   if (may_be_whole && methods.size() == 1) {

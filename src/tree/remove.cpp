@@ -16,6 +16,7 @@
 #include "src/tree/cursor.hpp"
 #include "src/tree/listing.hpp"
 #include "src/tree/remove_at.hpp"
+#include "src/tree/subvolume.hpp"
 
 namespace cachectl::tree {
 
@@ -150,6 +151,7 @@ class Removal {
       }
       return failed("open", name);
     }
+    make_subvolume_writable(level.directory.get());
     levels_.push_back(std::move(level));
     return empty(levels_.back());
   }

@@ -13,4 +13,8 @@ namespace cachectl::tree {
 [[nodiscard]] Result<bool> snapshot_subvolume(int from, const lock::Directory& to,
                                               const std::string& name);
 
+/// Where `directory`, open for reading, is the top of a subvolume that is set read-only, sets it
+/// writable, if this user may. Nothing elsewhere.
+void make_subvolume_writable(int directory);
+
 }  // namespace cachectl::tree

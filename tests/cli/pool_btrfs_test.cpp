@@ -88,4 +88,51 @@ $cachectl verify k
   CHECK(outcome->output == "1\n4\n2\n");
 }
 
+TEST_CASE("pool: a subvolume that was set read-only can be used and removed") {
+  const Sandbox sandbox;
+  configure(sandbox,
+            "[entries.k.pool]\nsize = 0\nmax = 2\n[trees]\nretain = 1\nretain-for = \"0s\"\n");
+  const auto outcome = in_btrfs(sandbox, R"(
+$cachectl run -q --key k --ttl 1h --tree -- sh -c 'btrfs -q subvolume create $CACHECTL_OUTPUT &&
+  mkdir $CACHECTL_OUTPUT/d && echo 1 > $CACHECTL_OUTPUT/d/x &&
+  btrfs property set $CACHECTL_OUTPUT ro true' >/dev/null || exit
+dir=$($cachectl pool checkout k --owner $$) && echo 2 > "$dir/d/x" || exit
+btrfs property set "$dir" ro true; $cachectl pool checkin "$dir"
+dir=$($cachectl pool checkout k --owner $$) && cat "$dir/d/x" && echo 3 > "$dir/d/x" || exit
+btrfs property set "$dir" ro true; $cachectl pool checkin "$dir"
+$cachectl pool drain k; $cachectl delete k && $cachectl gc >/dev/null; echo $?
+find btrfs/cache/trees/* btrfs/cache/tmp -mindepth 1
+)");
+  if (!outcome) return;
+  CHECK(outcome->errors == "");
+  CHECK(outcome->output == "1\n0\n");
+}
+
+TEST_CASE("pool: a subvolume that an owner made in a replica is removed by the next checkout") {
+  const Sandbox sandbox;
+  configure(sandbox, "[entries.k.pool]\nsize = 0\nmax = 2\n");
+  const auto outcome = in_btrfs(sandbox, std::string(kFill) + R"(
+dir=$($cachectl pool checkout k --owner $$) || exit
+btrfs -q subvolume create "$dir/d/inner"; echo 1 > "$dir/d/inner/z"; $cachectl pool checkin "$dir"
+dir=$($cachectl pool checkout k --owner $$) && ls "$dir/d"
+)");
+  if (!outcome) return;
+  CHECK(outcome->errors == "");
+  CHECK(outcome->output == "y\n");
+}
+
+TEST_CASE("pool: a replica that is a subvolume is published as one") {
+  const Sandbox sandbox;
+  configure(sandbox, "[entries.k.pool]\nsize = 0\nmax = 2\n");
+  const auto outcome = in_btrfs(sandbox, std::string(kFill) + R"sh(
+dir=$($cachectl pool checkout k --owner $$) && echo 3 > "$dir/x" || exit
+$cachectl pool checkin --publish "$dir"
+stat -c %i "$($cachectl path k)"; cat "$($cachectl path k)/x"; $cachectl verify k
+dir=$($cachectl pool checkout k --owner $$); $cachectl pool list k | grep -o 'leased  *[a-z]*'
+)sh");
+  if (!outcome) return;
+  CHECK(outcome->errors == "");
+  CHECK(outcome->output == "256\n3\nleased  snapshot\n");
+}
+
 }  // namespace cachectl::test

@@ -29,9 +29,25 @@ TEST_CASE("pool: gc leaves a replica to its owner though the holder of the lease
                               "a=$($cachectl pool checkout k); kill_holder\n"
                               "$cachectl gc >/dev/null; left; try\n"
                               "$cachectl pool list k | grep -c leased\n"
-                              "$cachectl pool checkin $a 2>/dev/null; echo $?\n"
+                              "$cachectl pool checkin $a; echo $?\n"
                               "test $($cachectl pool checkout k --timeout 5s) = $a && echo again");
-  CHECK(outcome.output == "1\n124\n1\n1\nagain\n");
+  CHECK(outcome.output == "1\n124\n1\n0\nagain\n");
+  CHECK(outcome.errors == "");
+}
+
+TEST_CASE("pool: a replica can be published, or released, though the holder is killed") {
+  const Sandbox sandbox;
+  const auto outcome = bereft(sandbox,
+                              "a=$($cachectl pool checkout k); kill_holder; echo 2 > $a/x\n"
+                              "$cachectl pool checkin --publish $a; echo $?\n"
+                              "cat $($cachectl path k)/x\n"
+                              "test $($cachectl pool checkout k --timeout 5s) = $a && echo again\n"
+                              "id=$(sed -n 's/^lease=//p' ${a%/*}/state); kill_holder; try\n"
+                              "$cachectl release $id; echo $?; $cachectl release $id; echo $?\n"
+                              "$cachectl pool checkin --publish $a; echo $?\n"
+                              "test $($cachectl pool checkout k --timeout 5s) = $a && echo again");
+  CHECK(outcome.output == "0\n2\nagain\n124\n0\n1\n1\nagain\n");
+  CHECK_THAT(outcome.errors, Catch::Contains("is not checked out, or no longer"));
 }
 
 TEST_CASE("pool: gc removes what the killed holder left once the owner has ended, reaped or not") {

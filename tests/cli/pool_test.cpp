@@ -201,9 +201,10 @@ TEST_CASE("pool: resize makes and removes idle replicas, reset mends them, drain
   const auto outcome = sh(sandbox,
                           "mkfifo go; $cachectl pool exec k -- cat go > /dev/null &\n"
                           "until $cachectl pool list k | grep -q leased; do sleep 0.01; done\n"
+                          "$cachectl pool resize k 0 2>err; grep -c 'replica 1 .* is in use' err\n"
                           "$cachectl pool drain k --timeout 100ms 2>/dev/null; echo $?\n"
                           "echo > go; $cachectl pool drain k; echo $?");
-  CHECK(outcome.output == "124\n0\n");
+  CHECK(outcome.output == "1\n124\n0\n");
   CHECK(states() == "empty empty empty ");
 }
 
@@ -221,6 +222,16 @@ TEST_CASE("pool: drain does not wait for its own shell or command, and says whom
          "grep -c 'itself: it runs with replica 1 ' err\n"
          "$cachectl pool drain k; echo $?");
   CHECK(outcome.output == "2\n1\n1\n2\n124\n1\n2\n1\n0\n");
+}
+
+TEST_CASE("pool: a command that has the only replica does not wait for another one") {
+  const Sandbox sandbox;
+  fill(sandbox, 1, "copy = \"copy\"\n");
+  const auto outcome = sh(sandbox,
+                          "$cachectl pool exec k -- sh -c '$cachectl pool exec k -- true' 2>err\n"
+                          "echo $?; grep -c 'itself: it runs with the only replica' err\n"
+                          "CACHECTL_REPLICA=$PWD $cachectl pool exec k -- true; echo $?");
+  CHECK(outcome.output == "2\n1\n0\n");
 }
 
 TEST_CASE("pool: drain waits for an owner whose holder was killed, and knows its own shell") {
@@ -401,6 +412,8 @@ TEST_CASE("pool: what does not apply to an action is refused, by name") {
   }
   CHECK(sandbox.run({"pool", "list", "--publish"}).errors ==
         "cachectl: pool: list has no --publish (that is for checkin)\n");
+  CHECK(sandbox.run({"pool", "exec", "k", "true"}).errors ==
+        "cachectl: pool: no command given (cachectl pool exec NAME -- COMMAND)\n");
   CHECK(sandbox.run({"pool", "list", "k"}).status == 1);
 }
 
@@ -545,9 +558,9 @@ TEST_CASE("pool: a replica stays its owner's though the holder of the lease is k
                           "kill -9 $(sed -n 's/^holder=//p' $CACHECTL_ROOT/leases/*[0-9a-f])\n"
                           "$cachectl pool checkout k --timeout 100ms 2>/dev/null; echo $?\n"
                           "$cachectl pool list k | grep -c leased\n"
-                          "$cachectl pool checkin $a 2>/dev/null; echo $?\n"
+                          "$cachectl pool checkin $a; echo $?\n"
                           "test $($cachectl pool checkout k --timeout 5s) = $a && echo again");
-  CHECK(outcome.output == "124\n1\n1\nagain\n");
+  CHECK(outcome.output == "124\n1\n0\nagain\n");
 }
 
 }  // namespace cachectl::test

@@ -352,6 +352,33 @@ TEST_CASE("tree: readers see one generation whole, while it is refreshed and cle
   CHECK(outcome.output == "1 200\n");
 }
 
+TEST_CASE("tree: a value that was removed by hand is made again, and its path not printed") {
+  const Sandbox sandbox;
+  configure(sandbox,
+            "[entries.t]\nsource = [\"sh\", \"-c\", "
+            "\"mkdir $CACHECTL_OUTPUT && date > $CACHECTL_OUTPUT/x\"]\n"
+            "kind = \"tree\"\nttl = \"1h\"\n");
+  const auto outcome = sh(sandbox,
+                          "mkdir in; $cachectl set k --dir in; rmdir $($cachectl path k)\n"
+                          "$cachectl path k; echo $?\n"
+                          "rm -r $($cachectl path t); ls $($cachectl path t)");
+  CHECK(outcome.output == "1\nx\n");
+}
+
+TEST_CASE("tree: what a killed command has staged is removed, and its size told") {
+  const Sandbox sandbox;
+  const auto outcome =
+      sh(sandbox,
+         "$cachectl run --key k --tree -- sh -c 'mkdir $CACHECTL_OUTPUT; "
+         "head -c 3000 /dev/zero > $CACHECTL_OUTPUT/x; kill -9 $PPID' || :\n"
+         "until $cachectl gc --dry-run | grep 'remove 2 abandoned.*2.9 KiB'; do sleep 0.01; done\n"
+         "$cachectl gc | grep 'removed 2 abandoned.*2.9 KiB'\n"
+         "ls $CACHECTL_ROOT/tmp");
+  CHECK(outcome.output ==
+        "would remove 2 abandoned temporary files (2.9 KiB)\n"
+        "removed 2 abandoned temporary files (2.9 KiB)\n");
+}
+
 TEST_CASE("tree: an older or foreign generation directory does no harm") {
   const Sandbox sandbox;
   REQUIRE(sh(sandbox, "mkdir in; $cachectl set k --dir in").status == 0);
