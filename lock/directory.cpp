@@ -73,6 +73,8 @@ int open_beneath(int base, const std::string& path, int flags, mode_t mode) {
     // that is renamed to elsewhere at this moment, which is no crime. ENOTDIR may be a
     // link. The fallback then gives the real answer.
     if (errno != ENOSYS && errno != EPERM && errno != EXDEV && errno != ENOTDIR) return -1;
+    // Refused of what another owns, as a rule; who asks for it tries again without.
+    if (errno == EPERM && (flags & O_NOATIME) != 0) return -1;
     if (errno == ENOSYS) denied.store(true, std::memory_order_relaxed);
   }
   return walk_and_open(base, path, flags, mode);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -25,16 +26,19 @@ constexpr std::size_t kReadBlock = 256 * 1024;
 /// Enough to tell a record of a later version from a damaged one.
 constexpr std::size_t kLongestHead = RecordHeader::kLongest + Key::kLongest;
 
-/// Opens a record. One that is only looked at is not used: the kernel must not note an
-/// access, or a listing would make all entries equally recent. Only the owner may ask for
-/// that; in a shared cache the look counts as use.
+/// Opens a record. The kernel is not to note the access: one that is only looked at is not used,
+/// or a listing would make all entries equally recent; and with each use it would change the
+/// inode, which costs a fifth of a hit, and a write to the disk. Only the owner may ask for that;
+/// in a shared cache a look at what another made counts as use.
 Result<std::optional<lock::Fd>> open_to_read(const lock::Directory& root, const std::string& path,
                                              Want want) {
   // O_NONBLOCK: a planted FIFO must not stop us.
   constexpr int kFlags = O_RDONLY | O_NONBLOCK;
-  if (want != Want::value) {
+  static std::atomic<bool> others = false;
+  if (want != Want::value || !others.load(std::memory_order_relaxed)) {
     auto opened = root.open_if_exists(path, kFlags | O_NOATIME);
     if (opened || opened.error().system_error != EPERM) return opened;
+    others = true;
   }
   return root.open_if_exists(path, kFlags);
 }
@@ -47,13 +51,13 @@ const char* foreign(const Error& error) {
   return nullptr;
 }
 
-/// Eviction goes by the access time. The kernel keeps it, to the tick: our modification
-/// times lie in the future, and relatime updates what was accessed before it was
-/// modified. A file system mounted noatime does not: there we do, once a minute.
-void note_use(int descriptor, const struct stat& status) {
+/// Eviction goes by the access time, which is that of its making at first (record_writer.cpp). A
+/// use is noted then, and later at most once a second.
+void note_use(int descriptor, const struct stat& status, WallTime created) {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
-  if (now.tv_sec - status.st_atim.tv_sec < 60) return;
+  const auto noted = wall_time(status.st_atim);
+  if (noted != created && wall_time(now) - noted < std::chrono::seconds(1)) return;
   const timespec times[2] = {now, {0, UTIME_OMIT}};
   ::futimens(descriptor, times);  // refused on a read-only cache: no matter
 }
@@ -210,7 +214,7 @@ Result<Lookup> open_record(const lock::Directory& root, const std::string& path,
   if (expected != nullptr && key_in(head, *header) != expected->bytes()) {
     return defect({Errc::corrupt, 0, "holds another key", {}});
   }
-  if (want == Want::value) note_use(file.get(), status);
+  if (want == Want::value) note_use(file.get(), status, header->created);
   Lookup found;
   found.entry =
       Entry(std::move(file), std::move(where), std::move(head), *header, wall_time(status.st_atim));

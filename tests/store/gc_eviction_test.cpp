@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <set>
+#include <thread>
 
 #include "src/store/age_histogram.hpp"
 #include "tests/store/fixture.hpp"
@@ -93,6 +94,33 @@ TEST_CASE("eviction: reading a value counts as use") {
   policy.max_entries = 3;
   must(cache.collect(policy));
   CHECK(left(test) == std::set<int>{0, 1, 9});
+}
+
+TEST_CASE("eviction: the first use of a value is noted, and then at most one in a second") {
+  TestCache test;
+  const auto cache = test.open();
+  test.clock().set(SystemClock().now());
+  const auto key = key_of("k");
+  put(cache, key, "value");
+  const auto noted = [&] {
+    struct stat status {};
+    if (::stat(test.record(key).c_str(), &status) != 0) throw std::runtime_error("stat");
+    return wall_time(status.st_atim);
+  };
+  const auto made = noted();
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));  // more than a tick
+  REQUIRE(seen(cache, key) == "value: value");
+  CHECK(noted() > made);
+
+  used(test, key, seconds(3600));
+  const auto long_ago = noted();
+  REQUIRE(seen(cache, key) == "value: value");
+  const auto first = noted();
+  CHECK(first > long_ago);
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  REQUIRE(seen(cache, key) == "value: value");
+  // On a machine that is busy, a second may have passed.
+  if (SystemClock().now() - first < std::chrono::milliseconds(900)) CHECK(noted() == first);
 }
 
 TEST_CASE("eviction: listing, and looking for keys to remove, do not count as use") {
