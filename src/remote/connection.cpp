@@ -25,8 +25,8 @@ constexpr std::size_t kPerTimeout = std::size_t{4} << 20U;
 /// How long one direction of an exchange may go on.
 class Connection::Timer {
  public:
-  Timer(std::chrono::nanoseconds timeout, std::chrono::nanoseconds more)
-      : timeout_(timeout), end_(lock::Deadline::after(timeout + more)) {}
+  explicit Timer(std::chrono::nanoseconds timeout, const Patience& patience = {})
+      : timeout_(timeout), observer_(patience.observer), end_(ending(timeout + patience.more)) {}
 
   void moved(std::size_t bytes) {
     moved_ += bytes;
@@ -35,13 +35,19 @@ class Connection::Timer {
   /// Time that the other end is not to blame for.
   void put_off(std::chrono::nanoseconds time) {
     if (!end_.is_never()) {
-      end_ = lock::Deadline::after(end_.at() - SteadyClock::now() + time);
+      end_ = ending(end_.at() - SteadyClock::now() + time);
     }
   }
   [[nodiscard]] const lock::Deadline& end() const { return end_; }
 
  private:
+  [[nodiscard]] lock::Deadline ending(std::chrono::nanoseconds duration) const {
+    const auto end = lock::Deadline::after(duration);
+    return observer_ == nullptr ? end : end.observed_by(*observer_);
+  }
+
   std::chrono::nanoseconds timeout_;
+  lock::WaitObserver* observer_;
   lock::Deadline end_;
   std::size_t moved_ = 0;
 };
@@ -113,7 +119,7 @@ Result<void> Connection::log_in() {
 }
 
 Result<void> Connection::exchange(const Commands& commands, const Take& take,
-                                  std::chrono::nanoseconds more) {
+                                  const Patience& patience) {
   CACHECTL_TRY(connect());
   std::vector<std::pair<std::size_t, std::unique_ptr<Reply>>> elsewhere;
   const Take sorting = [&](std::size_t index, Reply& reply) -> Result<void> {
@@ -121,11 +127,11 @@ Result<void> Connection::exchange(const Commands& commands, const Take& take,
     elsewhere.emplace_back(index, std::make_unique<Reply>(std::move(reply)));
     return {};
   };
-  auto done = run(commands, detour_ ? sorting : take, more);
+  auto done = run(commands, detour_ ? sorting : take, patience);
   if (!done) close();
   for (auto& [index, reply] : elsewhere) {
     if (!done) break;
-    auto answer = detour_(commands.at(index), std::move(reply), more);
+    auto answer = detour_(commands.at(index), std::move(reply), patience);
     done = answer ? take(index, **answer) : fail(std::move(answer).error());
   }
   return done;
@@ -143,7 +149,7 @@ Result<std::unique_ptr<Reply>> Connection::ask(std::initializer_list<std::string
 Result<void> Connection::say(const Commands& commands) {
   CACHECTL_TRY(connect());
   std::string_view rest = commands.bytes();
-  Timer sending(options_->write_timeout, {});
+  Timer sending(options_->write_timeout);
   auto done = send_some(rest, sending);
   while (done && !rest.empty()) {
     const auto ready = wait_for_socket(socket_.get(), POLLOUT, sending.end());
@@ -167,10 +173,9 @@ Result<std::unique_ptr<Reply>> Connection::listen(const lock::Deadline& deadline
 
 /// Sends and receives at the same time: a server that cannot get rid of its answers stops
 /// to read.
-Result<void> Connection::run(const Commands& commands, const Take& take,
-                             std::chrono::nanoseconds more) {
+Result<void> Connection::run(const Commands& commands, const Take& take, const Patience& patience) {
   std::string_view rest = commands.bytes();
-  Timer sending(options_->write_timeout, {});
+  Timer sending(options_->write_timeout);
   while (!rest.empty()) {
     CACHECTL_TRY(send_some(rest, sending));
     if (rest.empty()) break;
@@ -182,7 +187,7 @@ Result<void> Connection::run(const Commands& commands, const Take& take,
     }
     CACHECTL_TRY(receive_some());
   }
-  Timer receiving(options_->read_timeout, more);
+  Timer receiving(options_->read_timeout, patience);
   for (std::size_t index = 0;;) {
     // Looked at once for all that has come: a look at the clock costs a tenth of a small reply.
     const auto before = SteadyClock::now();

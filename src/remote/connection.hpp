@@ -29,6 +29,12 @@
 
 namespace cachectl::remote {
 
+/// For a command that the server answers when something has happened.
+struct Patience {
+  std::chrono::nanoseconds more{0};        ///< beyond the read timeout
+  lock::WaitObserver* observer = nullptr;  ///< of the wait for the reply
+};
+
 class Connection {
  public:
   /// `options` must outlive it.
@@ -41,10 +47,9 @@ class Connection {
   /// ends the exchange.
   using Take = std::function<Result<void>(std::size_t index, Reply& reply)>;
 
-  /// Errc::unreachable for what the server is to blame for; error replies are replies. `more`:
-  /// the time that the server is asked to wait, which is added to the read timeout.
+  /// Errc::unreachable for what the server is to blame for; error replies are replies.
   [[nodiscard]] Result<void> exchange(const Commands& commands, const Take& take,
-                                      std::chrono::nanoseconds more = {});
+                                      const Patience& patience = {});
   /// The reply to one command.
   [[nodiscard]] Result<std::unique_ptr<Reply>> ask(std::initializer_list<std::string_view> command);
 
@@ -57,7 +62,7 @@ class Connection {
   /// Has error replies to single commands of an exchange that another server may answer: the
   /// reply to it, at last. Errors end the exchange, and leave the connection as it is.
   using Detour = std::function<Result<std::unique_ptr<Reply>>(
-      std::string_view command, std::unique_ptr<Reply> reply, std::chrono::nanoseconds more)>;
+      std::string_view command, std::unique_ptr<Reply> reply, const Patience& patience)>;
   /// Empty: none. It has all error replies, and returns those that it leaves as they are.
   void set_detour(Detour detour) { detour_ = std::move(detour); }
 
@@ -78,7 +83,7 @@ class Connection {
   void leave_parent();
   [[nodiscard]] Result<void> log_in();
   [[nodiscard]] Result<void> run(const Commands& commands, const Take& take,
-                                 std::chrono::nanoseconds more);
+                                 const Patience& patience);
   [[nodiscard]] Result<void> send_some(std::string_view& rest, Timer& timer);
   [[nodiscard]] Result<std::size_t> receive_some();
   [[nodiscard]] tl::unexpected<Error> lost(const std::string& why, std::string advice = {}) const;

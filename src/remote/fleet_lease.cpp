@@ -120,7 +120,8 @@ Result<std::unique_ptr<FleetLease>> FleetLease::lead(Tier& tier, const Key& key,
     }
     const auto wake = tier.names().wake(key, holder->text);
     const auto seconds = fmt::format("{:.3f}", static_cast<double>(wait.count()) / 1000);
-    const auto woken = tier.ask(lead, {"BLMOVE", wake, wake, "LEFT", "RIGHT", seconds}, wait);
+    const auto woken = tier.ask(lead, {"BLMOVE", wake, wake, "LEFT", "RIGHT", seconds},
+                                {wait, deadline.observer()});
     if (!woken && ++lost_waits <= kMostLostWaits && kind_of(woken.error()) == Kind::connection) {
       continue;  // that server is gone; where another one has taken over, it knows
     }

@@ -220,8 +220,8 @@ Result<void> Route::with(Server& server, const Work& work, const lock::Deadline&
   std::optional<Error> elsewhere;
   auto done = lend(server, [&](Connection& connection) -> Result<void> {
     connection.set_detour([&](std::string_view command, std::unique_ptr<Reply> reply,
-                              std::chrono::nanoseconds more) -> Result<std::unique_ptr<Reply>> {
-      auto answer = detour(server, command, std::move(reply), more, search);
+                              const Patience& patience) -> Result<std::unique_ptr<Reply>> {
+      auto answer = detour(server, command, std::move(reply), patience, search);
       if (!answer) elsewhere = answer.error();
       return answer;
     });
@@ -234,8 +234,7 @@ Result<void> Route::with(Server& server, const Work& work, const lock::Deadline&
 }
 
 Result<std::unique_ptr<Reply>> Route::detour(Server& from, std::string_view command,
-                                             std::unique_ptr<Reply> reply,
-                                             std::chrono::nanoseconds more,
+                                             std::unique_ptr<Reply> reply, const Patience& patience,
                                              const lock::Deadline& search) {
   using What = Redirection::Kind;
   auto* server = &from;
@@ -267,7 +266,7 @@ Result<std::unique_ptr<Reply>> Route::detour(Server& from, std::string_view comm
             if (index + 1 == commands.count()) reply = std::make_unique<Reply>(std::move(answer));
             return {};
           },
-          more);
+          patience);
     }));
   }
   return reply;

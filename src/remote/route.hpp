@@ -77,7 +77,7 @@ class Route {
   [[nodiscard]] Result<void> lend(Server& server, const Work& work);
   [[nodiscard]] Result<std::unique_ptr<Reply>> detour(Server& from, std::string_view command,
                                                       std::unique_ptr<Reply> reply,
-                                                      std::chrono::nanoseconds more,
+                                                      const Patience& patience,
                                                       const lock::Deadline& search);
   [[nodiscard]] Slot slot_for(std::string_view name) const;
   [[nodiscard]] Result<void> learn(const lock::Deadline& search);

@@ -161,22 +161,26 @@ Result<bool> wait_for_socket(int socket, short events, const lock::Deadline& dea
 }
 
 Result<bool> wait_for_any(std::span<pollfd> waited, const lock::Deadline& deadline) {
+  using Clock = lock::Deadline::Clock;
+  lock::ObservedWait wait(deadline);
   while (true) {
+    wait.goes_on();
+    const auto until = wait.wake_up();
     timespec pause{};
     timespec* limit = nullptr;
-    if (!deadline.is_never()) {
+    if (until) {
       // The difference to one that has always passed has no number.
-      const auto left = deadline.passed() ? lock::Deadline::Clock::duration::zero()
-                                          : std::max(deadline.at() - lock::Deadline::Clock::now(),
-                                                     lock::Deadline::Clock::duration::zero());
+      const auto left = deadline.passed()
+                            ? Clock::duration::zero()
+                            : std::max(*until - Clock::now(), Clock::duration::zero());
       const auto seconds = std::chrono::floor<std::chrono::seconds>(left);
       pause = {seconds.count(), std::chrono::nanoseconds(left - seconds).count()};
       limit = &pause;
     }
     const int ready = ::ppoll(waited.data(), waited.size(), limit, nullptr);
     if (ready > 0) return true;
-    if (ready == 0) return false;
-    if (errno != EINTR) return fail(system_error("poll"));
+    if (ready == 0 && deadline.passed()) return false;
+    if (ready < 0 && errno != EINTR) return fail(system_error("poll"));
   }
 }
 

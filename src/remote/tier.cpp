@@ -204,7 +204,7 @@ std::vector<std::optional<Stamp>> Tier::stamps(std::span<const Key> keys) {
 
 Result<std::unique_ptr<Reply>> Tier::ask(std::string_view name,
                                          std::initializer_list<std::string_view> command,
-                                         std::chrono::nanoseconds more) {
+                                         const Patience& patience) {
   std::unique_ptr<Reply> answer;
   CACHECTL_TRY(at(
       name,
@@ -216,9 +216,9 @@ Result<std::unique_ptr<Reply>> Tier::ask(std::string_view name,
               answer = std::make_unique<Reply>(std::move(reply));
               return {};
             },
-            more);
+            patience);
       },
-      more.count() > 0 ? Repeat::no : Repeat::yes));
+      patience.more.count() > 0 ? Repeat::no : Repeat::yes));
   return answer;
 }
 

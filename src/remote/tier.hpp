@@ -85,12 +85,11 @@ class Tier {
   /// The versions that the server has; nullopt: none, or that is not known. Pipelined likewise.
   [[nodiscard]] std::vector<std::optional<Stamp>> stamps(std::span<const Key> keys);
 
-  /// The reply to one command, which is no error, of the server that has `name`; `more`: the time
-  /// that the server is asked to wait. Without that it may be asked twice, where the answer to the
-  /// first was lost.
+  /// The reply to one command, which is no error, of the server that has `name`. Without
+  /// patience it may be asked twice, where the answer to the first was lost.
   [[nodiscard]] Result<std::unique_ptr<Reply>> ask(std::string_view name,
                                                    std::initializer_list<std::string_view> command,
-                                                   std::chrono::nanoseconds more = {});
+                                                   const Patience& patience = {});
   [[nodiscard]] const Names& names() const { return names_; }
   [[nodiscard]] Route& route() { return route_; }
 

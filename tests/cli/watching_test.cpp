@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "tests/cli/redis_process.hpp"
 #include "tests/cli/screen.hpp"
 
 namespace cachectl::test {
@@ -65,6 +66,29 @@ TEST_CASE("watching: a wait for a replica shows who has it") {
   CHECK(changes(screen));
   write_file(sandbox.file("go"), "");
   CHECK(screen.is("mine\nstatus 0.\n"));
+}
+
+TEST_CASE("watching: a wait for another machine says so") {
+  const RedisProcess server;
+  const Host leader(server);
+  const Host waiter(server);
+  const auto go = leader.sandbox().file("go");
+  for (const auto* host : {&leader, &waiter}) {
+    configure(host->sandbox(),
+              "[entries.k]\nttl = \"1h\"\ncoordination = \"fleet\"\n"
+              "shell = true\nsource = \"until [ -e " +
+                  go + " ]; do sleep 0.05; done; echo v\"\n");
+  }
+  Running leading(leader.program({"get", "k"}));
+  REQUIRE(wait_until([&] { return server.say("--raw keys '*lead' | wc -l") == "1\n"; }));
+  const Screen screen(waiter.sandbox(), "export CACHECTL_REDIS_URL=" + server.url() +
+                                            "; $cachectl get k; echo \"status $?.\"");
+  CHECK(screen.has("waiting for 'k': "));
+  CHECK(screen.has("; another machine makes it"));
+  CHECK(changes(screen));
+  write_file(go, "");
+  CHECK(screen.is("v\nstatus 0.\n"));
+  CHECK(leading.wait().output == "v\n");
 }
 
 TEST_CASE("watching: drain shows who has the replicas that it waits for") {
