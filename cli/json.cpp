@@ -1,5 +1,7 @@
 #include "cli/json.hpp"
 
+#include <fmt/format.h>
+
 #include "cli/session.hpp"
 #include "src/base64.hpp"
 

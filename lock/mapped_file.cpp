@@ -47,19 +47,35 @@ MappedFile::~MappedFile() = default;
 
 Fd MappedFile::open(const Directory& directory, const char* name, Access access) {
   const int mode = access == Access::add ? O_RDWR : O_RDONLY;
-  return Fd(::openat(directory.descriptor(), name,
-                     mode | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC));
+  const auto open = [&](int more) {
+    return Fd(::openat(directory.descriptor(), name,
+                       mode | more | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC));
+  };
+  // What is added to is newer than the last access: each mapping would note one in the inode.
+  auto file = open(O_NOATIME);
+  return file.valid() || errno != EPERM ? std::move(file) : open(0);
 }
 
 std::unique_ptr<MappedFile> MappedFile::map(int descriptor, Access access, std::size_t offset,
                                             std::size_t size) {
-  namespace ipc = boost::interprocess;
   struct stat status {};
   if (retry([&] { return ::fstat(descriptor, &status); }) != 0) return nullptr;
   if (!S_ISREG(status.st_mode)) {
     errno = ENODEV;
     return nullptr;
   }
+  return map_as(status, descriptor, access, offset, size);
+}
+
+std::unique_ptr<MappedFile> MappedFile::map_unseen(int descriptor, Access access,
+                                                   std::size_t size) {
+  return map_as({}, descriptor, access, 0, size);
+}
+
+std::unique_ptr<MappedFile> MappedFile::map_as(const struct stat& status, int descriptor,
+                                               Access access, std::size_t offset,
+                                               std::size_t size) {
+  namespace ipc = boost::interprocess;
   const auto mode = access == Access::add ? ipc::read_write : ipc::read_only;
   // The first of a process only, which is that of the counters: the place is taken then, and in a
   // static program the first exception takes three milliseconds, more than a get from a server.

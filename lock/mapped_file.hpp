@@ -44,6 +44,11 @@ class MappedFile {
   [[nodiscard]] static std::unique_ptr<MappedFile> map(int descriptor, Access access,
                                                        std::size_t offset, std::size_t size);
 
+  /// The first `size` bytes of a file that is not looked at, which spares a call: where it ends
+  /// shows when it is touched. It has no status, and is never current.
+  [[nodiscard]] static std::unique_ptr<MappedFile> map_unseen(int descriptor, Access access,
+                                                              std::size_t size);
+
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -62,6 +67,9 @@ class MappedFile {
  private:
   using Region = std::unique_ptr<boost::interprocess::mapped_region>;
   MappedFile(const struct stat& status, Region region);
+  [[nodiscard]] static std::unique_ptr<MappedFile> map_as(const struct stat& status, int descriptor,
+                                                          Access access, std::size_t offset,
+                                                          std::size_t size);
 
   struct stat status_;
   Region region_;

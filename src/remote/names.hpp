@@ -1,8 +1,6 @@
 // Names of what we keep in a server: see frame.hpp.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <string>
 
 #include "src/key.hpp"
@@ -22,10 +20,7 @@ class Names {
     name += '}';
     return name;
   }
-  [[nodiscard]] std::string chunk(const Key& key, const Frame& head, std::uint64_t number) const {
-    return fmt::format("{}{{{}}}:{}-{:016x}:{}", prefix_, key.hash().hex(), head.stamp.generation,
-                       head.random, number);
-  }
+  [[nodiscard]] std::string chunk(const Key& key, const Frame& head, std::uint64_t number) const;
 
   /// Where changes are announced: see subscription.hpp.
   [[nodiscard]] std::string channel() const { return prefix_ + "changes"; }

@@ -75,22 +75,33 @@ bool make_way(const lock::Directory& root, mode_t mode, int why) {
 
 enum class Verdict { good, bad, later };
 
-Verdict judge(const MappedFile* mapped) {
-  if (mapped == nullptr || mapped->status().st_size < off_t{CounterFile::kHeadSize}) {
-    return Verdict::bad;
-  }
+/// Of the first page. A page that is not there is one of zeroes.
+Verdict judge_head(const MappedFile* mapped) {
+  if (mapped == nullptr) return Verdict::bad;
   const auto word = [&](std::size_t at) { return mapped->word(at).load(); };
   if (word(0) != kMagic || mapped->is_tripped()) return Verdict::bad;
   if (word(1) > CounterFile::kVersion) return Verdict::later;
   const bool ours = word(1) == CounterFile::kVersion && word(2) == table_signature() &&
-                    word(3) == CounterFile::kSize &&
-                    mapped->status().st_size == off_t{CounterFile::kSize};
+                    word(3) == CounterFile::kSize;
   return ours ? Verdict::good : Verdict::bad;
+}
+
+Verdict judge(const MappedFile* mapped) {
+  const auto head = judge_head(mapped);
+  if (head != Verdict::good) return head;
+  return mapped->status().st_size == off_t{CounterFile::kSize} ? head : Verdict::bad;
 }
 
 }  // namespace
 
-std::optional<CounterFile> CounterFile::open(const lock::Directory& root, mode_t file_mode) {
+bool CounterFile::is_in_first_page(std::chrono::nanoseconds hit) {
+  static_assert((start_of(0) + kFirstTiming) * kWord <= kPage);
+  const auto bucket = kFirstTiming + index_of(Timing::hit) * kTimingWords + 1 + bucket_of(hit);
+  return (start_of(0) + bucket) * kWord < kPage;
+}
+
+std::optional<CounterFile> CounterFile::open(const lock::Directory& root, mode_t file_mode,
+                                             Extent extent) {
   // Once more after each repair, which may be another's.
   constexpr int kAttempts = 4;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -99,11 +110,15 @@ std::optional<CounterFile> CounterFile::open(const lock::Directory& root, mode_t
       if (!make_way(root, file_mode, errno)) return std::nullopt;
       continue;
     }
-    auto mapped = MappedFile::map(file.get(), MappedFile::Access::add, 0, kSize);
+    const bool is_part = extent == Extent::first_page;
+    auto mapped = is_part ? MappedFile::map_unseen(file.get(), MappedFile::Access::add, kPage)
+                          : MappedFile::map(file.get(), MappedFile::Access::add, 0, kSize);
     // A page that is written first is faulted in once, and not once more for writing.
     if (mapped) mapped->word(kTouched).fetch_or(0, std::memory_order_relaxed);
-    const auto verdict = judge(mapped.get());
+    const auto verdict = is_part ? judge_head(mapped.get()) : judge(mapped.get());
     if (verdict == Verdict::good) return CounterFile(std::move(mapped));
+    extent = Extent::whole;  // which says more
+    if (is_part) continue;
     if (verdict == Verdict::later) return std::nullopt;
     // Replaced by one only: who comes second would put an empty one in the place of one that
     // has counts already. The lock is on what is to go, so that no reader needs it.

@@ -49,10 +49,18 @@ class CounterFile {
   static constexpr std::size_t kRowSize = 8 * kPage;
   static constexpr std::size_t kSize = kPage + kRows * kRowSize;  ///< whole pages
 
+  /// What is mapped of it. The first page is enough to count one hit in row 0, and costs less;
+  /// is_current() is false then.
+  enum class Extent { first_page, whole };
+
   /// For adding. Made where it is missing, replaced where it is none. nullopt: nothing can be
   /// counted here, and nobody needs to know.
   [[nodiscard]] static std::optional<CounterFile> open(const lock::Directory& root,
-                                                       mode_t file_mode);
+                                                       mode_t file_mode,
+                                                       Extent extent = Extent::whole);
+
+  /// Whether all that a hit of that duration counts in row 0 is in the first page.
+  [[nodiscard]] static bool is_in_first_page(std::chrono::nanoseconds hit);
 
   /// For a look. nullopt: there is none that can be read.
   [[nodiscard]] static std::optional<CounterFile> look(const lock::Directory& root);

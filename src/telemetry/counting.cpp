@@ -85,17 +85,22 @@ void Counting::happened(const Happening& what) {
   }
 }
 
-bool Counting::find_file() {
+bool Counting::find_file(CounterFile::Extent extent) {
   if (file_ && file_->is_current(*root_)) return true;
+  // The first one may be the only one of this process.
+  if (file_) extent = CounterFile::Extent::whole;
   file_.reset();
-  file_ = CounterFile::open(*root_, file_mode_);
+  file_ = CounterFile::open(*root_, file_mode_, extent);
   given_up_ = !file_;
   return !given_up_;
 }
 
 void Counting::count(const Happening& what) {
-  if (!find_file()) return;
   const auto entry = what.key.empty() || !entry_of_ ? std::string_view() : entry_of_(what.key);
+  const bool is_little =
+      is_hit(what.what) && entry.empty() && CounterFile::is_in_first_page(what.duration);
+  using Extent = CounterFile::Extent;
+  if (!find_file(is_little ? Extent::first_page : Extent::whole)) return;
   const auto row = file_->row_of(entry);
   bool done = true;
   for (const auto& effect : kEffects) {

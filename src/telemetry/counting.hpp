@@ -28,7 +28,7 @@ class Counting final : public Observer {
 
  private:
   void count(const Happening& what);
-  bool find_file();
+  bool find_file(CounterFile::Extent extent);
 
   EntryOf entry_of_;
   std::mutex mutex_;
