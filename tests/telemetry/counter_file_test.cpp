@@ -86,6 +86,30 @@ TEST_CASE("counters: what is added is read, row by row") {
   CHECK(place.test.count("tmp") == 0);
 }
 
+TEST_CASE("counters: the first page is enough for a hit, and one that is none is found out") {
+  const Place place;
+  const auto open = [&] {
+    return CounterFile::open(place.root(), 0600, CounterFile::Extent::first_page);
+  };
+  for (int hit = 1; hit <= 2; ++hit) {
+    auto file = open();
+    REQUIRE(file);
+    CHECK(file->add(0, Counter::hits, 1));
+    CHECK(file->add(0, Counter::saved, 1));
+    CHECK(file->add(0, Timing::hit, milliseconds(400)));
+    CHECK_FALSE(file->is_current(place.root()));
+    CHECK(place.hits() == hit);
+  }
+  CHECK(CounterFile::is_in_first_page(milliseconds(400)));
+  CHECK_FALSE(CounterFile::is_in_first_page(std::chrono::hours(1)));
+
+  write_file(place.path(), std::string(CounterFile::kSize, 'x'));
+  auto file = open();
+  REQUIRE(file);
+  CHECK(file->add(0, Counter::hits, 1));
+  CHECK(place.hits() == 1);
+}
+
 TEST_CASE("counters: every counter and histogram has a place of its own") {
   const Place place;
   auto file = place.open();
