@@ -25,7 +25,8 @@ class Acquire final : public Command {
         "  id=$(cachectl acquire prices --timeout 30s)\n"
         "  curl -fsS \"$url\" | cachectl set prices --lease \"$id\"; cachectl release \"$id\"\n"
         "With --fd it prints what CACHECTL_LOCK is to be, so that commands of the shell use it:\n"
-        "  exec 9<>ROOT/cache.lock; export CACHECTL_LOCK=$(cachectl acquire --fd 9 prices)");
+        "  exec 9<>ROOT/cache.lock\n"
+        "  CACHECTL_LOCK=$(cachectl acquire --fd 9 prices) && export CACHECTL_LOCK");
   }
 
   Result<int> execute(Session& session) override {

@@ -26,7 +26,7 @@ class Lease final : public Command {
     definition.footer(
         "list   the leases that live; in a pipe a line each, with tabs between id, PID of the\n"
         "       owner, age and time left in seconds, mode, what it holds, and command\n"
-        "show   everything known of one; exit status 1 when there is none\n"
+        "show   everything known of one; exit status 1 when it has ended, or there is none\n"
         "renew  lets it expire later, or never; exit status 1 when it has ended");
   }
 
@@ -69,7 +69,7 @@ class Lease final : public Command {
     if (!found) return kNo;
     now_ = cache->clock().now();
     CACHECTL_TRY(session.print(json_ ? one_line(object(*found)) + "\n" : as_text(*found)));
-    return kDone;
+    return found->alive ? kDone : kNo;
   }
 
   Result<int> renew(Session& session, const lease::Id& id) const {

@@ -140,6 +140,10 @@ Result<int> pool_exec(Session& session, const PoolArguments& arguments) {
   auto& held = *taken.held;
   CACHECTL_ASSIGN(const auto trap, lock::SignalTrap::create());
   CACHECTL_ASSIGN(auto child, start(session, held, chosen.ways, arguments.command, trap));
+  // It has the replica for as long as it lives, whatever becomes of us. The number is for people.
+  [[maybe_unused]] const auto noted = held.pool.note_owner(
+      held.slot, "",
+      fmt::format("pid {} ({})", child.pid(), lock::shell_quoted(arguments.command)));
   CACHECTL_ASSIGN(const auto status, child.wait(&trap));
   CACHECTL_TRY(held.pool.give_back(held.slot));
   return status.value;
@@ -197,8 +201,10 @@ Result<void> publish(Session& session, const Cache& cache, const Key& key,
   policy.deadline = watching.watched(lock::Deadline::after(settings->timeout));
   policy.durability = Session::durability(*settings);
   policy.retention = retention(*settings);
-  CACHECTL_TRY(cache.set_tree(key, path, policy));
-  return {};
+  auto published = cache.set_tree(key, path, policy);
+  if (published) return {};
+  return fail(
+      std::move(published).error().advising("nothing was published, and the replica stays yours"));
 }
 
 }  // namespace

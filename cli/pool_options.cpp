@@ -33,7 +33,8 @@ Result<void> can_have_pool(Session& session, const Cache& cache, const Key& key)
 }
 
 Error expired(const Key& key) {
-  return {Errc::config, 0, "the value of '" + key.printable() + "' has expired, and has no source",
+  return {Errc::config, 0,
+          "the value of '" + key.printable() + "' has expired or is missing, and has no source",
           "store it again, or add a source to [entries." + key.printable() + "]"};
 }
 

@@ -89,6 +89,7 @@ class Run final : public Command {
                                        const config::Settings& settings) const {
     auto policy = cli::policy_of(entry, settings);
     policy.force = force_;
+    policy.keeps_kind = true;
     policy.on_timeout = settings.run_on_timeout;
     policy.store.only_success = no_store_on_.empty();
     for (const auto& list : no_store_on_) {

@@ -69,6 +69,25 @@ std::string command_line_of(pid_t pid) {
   return shell_quoted(words);
 }
 
+namespace {
+
+/// A command that waits for the one that it was asked to run, and ends with it.
+bool is_wrapper(pid_t pid) {
+  constexpr std::array<std::string_view, 12> kWrappers{"timeout", "time",    "xargs",   "flock",
+                                                       "sudo",    "doas",    "runuser", "chronic",
+                                                       "strace",  "unshare", "nsenter", "cachectl"};
+  const std::string path = "/proc/" + std::to_string(pid) + "/comm";
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return false;
+  std::array<char, 32> buffer;
+  const auto got = read_full(file.get(), std::as_writable_bytes(std::span(buffer)), path);
+  const std::string_view text(buffer.data(), got.value_or(0));
+  return std::find(kWrappers.begin(), kWrappers.end(), text.substr(0, text.find('\n'))) !=
+         kWrappers.end();
+}
+
+}  // namespace
+
 pid_t calling_shell() {
   pid_t shell = ::getppid();
   // A /proc of another PID namespace has the same numbers for other processes.
@@ -78,6 +97,10 @@ pid_t calling_shell() {
   while (true) {
     const auto parent = static_cast<pid_t>(stat_field(shell, kParent));
     if (parent <= 0) return shell;
+    if (parent > 1 && is_wrapper(shell)) {
+      shell = parent;
+      continue;
+    }
     const auto place = stat_field(shell, kArgumentStart);
     if (place == 0 || place != stat_field(parent, kArgumentStart)) return shell;
     shell = parent;

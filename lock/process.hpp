@@ -39,8 +39,9 @@ enum class Liveness { alive, gone, unknown };
 /// The shell that called us, also from inside $(...), a pipeline or (...): those are forks
 /// of the shell that have executed nothing else. So we go up from our parent while it is
 /// such a fork of its own parent. The place of the arguments in memory tells: it is
-/// inherited by a fork and drawn anew by each execve(2). Where /proc does not tell, it is
-/// our parent.
+/// inherited by a fork and drawn anew by each execve(2). Likewise from below what only waits for
+/// us (timeout, xargs, sudo), which would end with us. Where /proc does not tell, it is our
+/// parent.
 [[nodiscard]] pid_t calling_shell();
 
 /// One process, whatever becomes of its number: the descriptor is readable once it has

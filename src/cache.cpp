@@ -108,24 +108,26 @@ Result<bool> Cache::remove_remote(const Key& key) const {
 
 Result<bool> Cache::take_shared(const Key& key) const {
   if (!state_->fleet->shares(key)) return false;
+  // A cache that may only be read has nothing from the server.
+  const auto do_without = [&](const Error& why) -> Result<bool> {
+    if (!refresh::can_do_without(why)) return fail(why);
+    warn(Error(why).within("what the server has cannot be stored here"));
+    return false;
+  };
   const auto root = ensure_root();
-  if (!root && refresh::can_do_without(root.error())) return false;  // it may only be read
-  if (!root) return fail(root.error());
+  if (!root) return do_without(root.error());
   const auto* shared = state_->fleet->find(key);
   if (shared == nullptr) return false;
   // Of all who miss at once, one asks the server. Nobody waits for a source that runs.
   const auto patience = lock::Deadline::after(std::chrono::seconds(1));
-  CACHECTL_ASSIGN(const auto held, store::acquire(**root, store::slot_of(key.hash()), key.bytes(),
-                                                  lock::Mode::exclusive, patience, "cachectl get"));
-  if (!held) return false;
+  const auto held = store::acquire(**root, store::slot_of(key.hash()), key.bytes(),
+                                   lock::Mode::exclusive, patience, "cachectl get");
+  if (!held) return do_without(held.error());
+  if (!*held) return false;
   CACHECTL_ASSIGN(const auto found, store::find(**root, key, store::Want::header));
   if (found.entry && store::is_fresh(found.entry->header(), clock().now())) return true;
   auto taken = shared->take(key, store::Retention());
-  if (!taken && refresh::can_do_without(taken.error())) {
-    warn(taken.error());
-    return false;
-  }
-  return taken;
+  return taken ? taken : do_without(taken.error());
 }
 
 Result<std::optional<store::Entry>> Cache::find_fresh(const Key& key) const {

@@ -84,6 +84,11 @@ Result<std::optional<store::Generation>> Cache::set_tree(const Key& key, const s
   // A link that the user names is the user's business; none in the tree is followed.
   const boost::filesystem::path where(std::filesystem::canonical(path, error).native());
   if (error) return fail(system_error(path, error.value()));
+  const auto cache = std::filesystem::canonical(root->path(), error).native();
+  if (!error && (cache + "/").starts_with(where.native() + "/")) {
+    return fail(Errc::usage, path + ": the cache is in it, at " + cache,
+                "store a directory beside the cache, or give the cache another place");
+  }
   CACHECTL_ASSIGN(const auto above, lock::Directory::open(where.parent_path().native()));
   CACHECTL_ASSIGN(auto staged, store::StagedTree::create(*root));
   tree::CopyOptions options;

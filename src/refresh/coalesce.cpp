@@ -153,6 +153,17 @@ Result<RunResult> Coalescer::run(const Key& key, const Source& source, const Run
   return result;
 }
 
+namespace {
+
+Error other_kind(const Key& key, bool is_tree) {
+  return {Errc::usage, 0,
+          "the value of '" + key.printable() + "' is " +
+              (is_tree ? "a file or directory" : "no file or directory"),
+          "use another key, or replace it with --force"};
+}
+
+}  // namespace
+
 Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
                                         const RunPolicy& policy, const Sink& sink,
                                         bool& started) const {
@@ -167,6 +178,10 @@ Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
     if (state == State::stale && policy.stale_is_expired) state = State::expired;
     const bool is_due = state == State::stale ||
                         (state == State::fresh && refreshes_early(header, windows, now, draw()));
+    const bool is_tree = header.kind == store::Kind::tree;
+    if (state == State::fresh && policy.keeps_kind && is_tree != source.makes_tree) {
+      return fail(other_kind(key, is_tree));
+    }
     if (state == State::expired) {
       request.expired = header.generation;
     } else {

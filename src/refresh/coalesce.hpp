@@ -72,6 +72,9 @@ struct RunPolicy {
   Windows windows;
   FailurePolicy failure;
   bool force = false;  ///< do not serve what is stored; an attempt that runs is shared
+  /// Errc::usage where a fresh value is a tree and the source makes bytes, or the other way
+  /// round; else it is replaced.
+  bool keeps_kind = false;
   /// A stale value is not served at once: it is made anew first, as one that has expired.
   bool stale_is_expired = false;
   StorePolicy store;

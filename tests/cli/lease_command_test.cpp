@@ -258,4 +258,27 @@ TEST_CASE("release: a stopped holder hangs nobody") {
   CHECK(becomes_free(sandbox, "k"));  // the request to release it was waiting
 }
 
+TEST_CASE("acquire: what only waits for the command does not own the lease") {
+  const Sandbox sandbox;
+  const auto outcome = run(sandbox.shell(
+      "held() { $cachectl lock --key k --try -- true; echo $?; $cachectl release $1; }\n"
+      "held $(timeout 60 $cachectl acquire k); held $(flock f $cachectl acquire k)\n"
+      "held $(echo k | xargs $cachectl acquire)\n"
+      "held $(timeout 60 flock f timeout 60 $cachectl acquire k)"));
+  CHECK(outcome.output == "1\n1\n1\n1\n");
+  CHECK(outcome.errors == "");
+}
+
+TEST_CASE("lease show: says what became of one that has ended, with status 1") {
+  const Sandbox sandbox;
+  const auto outcome =
+      run(sandbox.shell("id=$($cachectl acquire k); $cachectl lease show $id >/dev/null; echo $?\n"
+                        "kill -9 $(sed -n 's/^holder=//p' $CACHECTL_ROOT/leases/*[0-9a-f])\n"
+                        "until test -z \"$($cachectl lease list)\"; do sleep 0.01; done\n"
+                        "$cachectl lease show $id | grep -q holder && echo told; $cachectl lease "
+                        "show $id >/dev/null\n"
+                        "echo $?"));
+  CHECK(outcome.output == "0\ntold\n1\n");
+}
+
 }  // namespace cachectl::test

@@ -133,15 +133,17 @@ TEST_CASE("pool: whoever finds none waits in order, and names the holders when h
 TEST_CASE("pool: when only the wrapper is killed, the replica stays its command's") {
   const Sandbox sandbox;
   fill(sandbox, 1);
-  const auto outcome = sh(sandbox,
-                          "mkfifo ready go\n"
-                          "$cachectl pool exec k -- sh -c 'echo mine > $CACHECTL_REPLICA/x; echo > "
-                          "ready; read line < go; cat "
-                          "$CACHECTL_REPLICA/x > ../seen' & wrapper=$!\n"
-                          "read line < ready; kill -9 $wrapper\n"
-                          "$cachectl pool exec k --timeout 100ms -- true 2>/dev/null; echo $?\n"
-                          "echo > go; $cachectl pool exec k -- cat ../seen");
-  CHECK(outcome.output == "124\nmine\n");
+  const auto outcome =
+      sh(sandbox,
+         "mkfifo ready go\n"
+         "$cachectl pool exec k -- sh -c 'echo mine > $CACHECTL_REPLICA/x; echo $$ > "
+         "ready; read line < go; cat "
+         "$CACHECTL_REPLICA/x > ../seen' & wrapper=$!\n"
+         "read pid < ready; kill -9 $wrapper\n"
+         "$cachectl pool list k | grep -c \"pid $pid (sh\"\n"
+         "$cachectl pool exec k --timeout 100ms -- true 2>/dev/null; echo $?\n"
+         "echo > go; $cachectl pool exec k -- cat ../seen");
+  CHECK(outcome.output == "1\n124\nmine\n");
 }
 
 TEST_CASE("pool: a replica whose filling was cut off is filled anew") {

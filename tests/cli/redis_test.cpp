@@ -250,6 +250,26 @@ TEST_CASE("redis: a password that is wrong costs no job, and one in the URL is r
   CHECK(run(wrong).status == 2);
 }
 
+TEST_CASE("redis: a cache that may only be read misses what only the server has, and says why") {
+  const Server server;
+  CHECK(Host(server)({"set", "k", "value"}).status == 0);
+  const Host host(server);
+  CHECK(host({"set", "here", "value"}).status == 0);
+  auto program = host.sandbox().shell(
+      "export CACHECTL_REDIS_URL=" + server.url() +
+      "\nmount --bind $CACHECTL_ROOT $CACHECTL_ROOT && mount -o remount,bind,ro $CACHECTL_ROOT || "
+      "exit 99\n$cachectl get here; echo; $cachectl get k; echo $?\n"
+      "$cachectl run --key k -- echo made; $cachectl get none 2>/dev/null; echo $?");
+  program.argv.insert(program.argv.begin(), {"unshare", "--mount", "--propagation", "private"});
+  const auto outcome = run(program);
+  if (outcome.status == 99 || outcome.errors.find("unshare") != std::string::npos) {
+    WARN("NOT TESTED: cannot mount here");
+    return;
+  }
+  CHECK(outcome.output == "value\n1\nmade\n1\n");
+  CHECK_THAT(outcome.errors, Catch::Contains("what the server has cannot be stored here: "));
+}
+
 TEST_CASE("redis: with one leader for the fleet, machines that miss at once run the source once") {
   Server server;
   const TempDirectory common;

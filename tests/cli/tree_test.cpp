@@ -365,6 +365,30 @@ TEST_CASE("tree: a value that was removed by hand is made again, and its path no
   CHECK(outcome.output == "1\nx\n");
 }
 
+TEST_CASE("tree: run leaves a fresh value of the other kind alone, unless it is told to") {
+  const Sandbox sandbox;
+  const auto outcome =
+      sh(sandbox,
+         "mkdir in; $cachectl set t --dir in; $cachectl set b bytes\n"
+         "$cachectl run --key t -- echo no 2>err; echo $?; grep -c \"'t' is a file or dir\" err\n"
+         "$cachectl run --tree --key b -- mkdir no; echo $?\n"
+         "test -d $($cachectl path t) && $cachectl get b\n"
+         "$cachectl run --force --key t -- echo yes; $cachectl get t");
+  CHECK(outcome.output == "2\n1\n2\nbytesyes\nyes\n");
+}
+
+TEST_CASE("tree: a directory that the cache is in is not stored") {
+  const Sandbox sandbox;
+  const auto outcome =
+      sh(sandbox,
+         "export CACHECTL_ROOT=$PWD/project/.cache; mkdir -p project $CACHECTL_ROOT\n"
+         "$cachectl set k --dir project 2>err; echo $?; grep -c 'the cache is in it' err\n"
+         "ln -s project other; $cachectl set k --dir other; echo $?\n"
+         "$cachectl set k --dir $CACHECTL_ROOT; echo $?\n"
+         "mkdir project/.cache-not; $cachectl set k --dir project/.cache-not; echo $?");
+  CHECK(outcome.output == "2\n1\n2\n2\n0\n");
+}
+
 TEST_CASE("tree: what a killed command has staged is removed, and its size told") {
   const Sandbox sandbox;
   const auto outcome =
