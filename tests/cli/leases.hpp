@@ -71,8 +71,9 @@ inline std::string acquire(const Sandbox& sandbox, std::vector<std::string> opti
 
 inline nlohmann::json shown(const Sandbox& sandbox, const std::string& id) {
   const auto outcome = sandbox.run({"lease", "show", "--json", id});
-  REQUIRE(outcome.status == 0);
-  return nlohmann::json::parse(outcome.output);
+  auto lease = nlohmann::json::parse(outcome.output);
+  REQUIRE(outcome.status == (lease["alive"].get<bool>() ? 0 : 1));
+  return lease;
 }
 
 inline pid_t holder_of_lease(const Sandbox& sandbox, const std::string& id) {
