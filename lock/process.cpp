@@ -73,9 +73,8 @@ namespace {
 
 /// A command that waits for the one that it was asked to run, and ends with it.
 bool is_wrapper(pid_t pid) {
-  constexpr std::array<std::string_view, 12> kWrappers{"timeout", "time",    "xargs",   "flock",
-                                                       "sudo",    "doas",    "runuser", "chronic",
-                                                       "strace",  "unshare", "nsenter", "cachectl"};
+  constexpr std::array<std::string_view, 9> kWrappers{
+      "timeout", "time", "xargs", "flock", "sudo", "doas", "runuser", "chronic", "cachectl"};
   const std::string path = "/proc/" + std::to_string(pid) + "/comm";
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return false;

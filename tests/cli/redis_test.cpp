@@ -135,7 +135,7 @@ TEST_CASE("redis: a tree travels with all that it has, and is published whole") 
   const auto refused = sh(narrow, "ulimit -f 10; $cachectl path k");
   if (size != "100") {
     CHECK(refused.status == 1);
-    CHECK_THAT(refused.errors, Catch::Contains("warning: " + narrow.sandbox().root() + "/tmp/"));
+    CHECK_THAT(refused.errors, Catch::Contains("stored here: " + narrow.sandbox().root() + "/tmp/"));
     CHECK_THAT(refused.errors, Catch::Contains("write d/large: File too large"));
     CHECK(narrow.sandbox().staged().empty());
   }
