@@ -46,6 +46,13 @@ enum class Type {
   return type == Type::durations || type == Type::variables;
 }
 
+/// Which values of its type an option takes.
+enum class Range {
+  any,
+  positive,  ///< at least 1
+  wait,      ///< from 1ms to 1h
+};
+
 /// Where the value of an option lives.
 using Field = std::variant<std::chrono::nanoseconds Settings::*, std::uint64_t Settings::*,
                            bool Settings::*, std::string Settings::*, Durability Settings::*,
@@ -59,6 +66,7 @@ struct Option {
   std::string_view choices;  ///< "full|none", in the order of the enumerators; else empty
   Field field;
   std::string_view doc;  ///< one line, no full stop
+  Range range = Range::any;
 };
 
 inline constexpr std::size_t option_count = 34;

@@ -32,6 +32,7 @@ Result<void> set(Settings& settings, const Option& option, std::string_view text
                                                        : from_working_directory(text));
   }
   CACHECTL_TRY(assign(settings, option, value));
+  CACHECTL_TRY(check_range(settings, option, value));
   settings.origins[index_of(option)] = std::move(origin);
   return {};
 }
@@ -244,6 +245,21 @@ Result<void> apply_flags(Settings& settings, const Flags& flags, const Environme
   return {};
 }
 
+/// What only several options together show.
+Result<void> check_together(const Settings& settings) {
+  if (settings.redis_min_idle <= settings.redis_pool_size) return {};
+  // The default is never too many, so somebody has set it.
+  constexpr std::string_view kKey = "redis.min-idle";
+  const Option& option = *find_option(kKey);
+  const auto& origin = settings.origin_of(option);
+  auto place = printable(origin.name);
+  if (origin.layer == Layer::file) place += fmt::format(":{}: {}", origin.line, kKey);
+  return fail(origin.layer == Layer::flag ? Errc::usage : Errc::config,
+              fmt::format("{}: {} is more than redis.pool-size, which is {}", place,
+                          settings.redis_min_idle, settings.redis_pool_size),
+              "lower it, or raise redis.pool-size");
+}
+
 }  // namespace
 
 std::string Origin::describe() const {
@@ -286,6 +302,7 @@ Result<Settings> load(const Flags& flags, const Environment& environment,
   CACHECTL_TRY(check_entries(settings));
   CACHECTL_TRY(apply_environment(settings, environment));
   CACHECTL_TRY(apply_flags(settings, flags, environment));
+  CACHECTL_TRY(check_together(settings));
   return settings;
 }
 
@@ -293,7 +310,8 @@ Result<void> check_file(const std::string& path, const Environment& environment)
   CACHECTL_ASSIGN(const auto file, read_named_file(path));
   Settings scratch;
   CACHECTL_TRY(apply_file(scratch, file, environment));
-  return check_entries(scratch);
+  CACHECTL_TRY(check_entries(scratch));
+  return check_together(scratch);
 }
 
 Result<std::chrono::nanoseconds> Settings::ttl_of_strategy(std::string_view name) const {

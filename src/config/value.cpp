@@ -117,6 +117,23 @@ Result<void> assign(Settings& settings, const Option& option, std::string_view t
       option.field);
 }
 
+Result<void> check_range(const Settings& settings, const Option& option, std::string_view text) {
+  const auto refuse_value = [&](const char* range) {
+    return fail(Errc::usage, in_quotes(text) + " is out of range", std::string("write ") + range);
+  };
+  if (option.range == Range::positive) {
+    const auto* field = std::get_if<std::uint64_t Settings::*>(&option.field);
+    if (field != nullptr && settings.**field == 0) return refuse_value("1 or more");
+  } else if (option.range == Range::wait) {
+    const auto* field = std::get_if<std::chrono::nanoseconds Settings::*>(&option.field);
+    const auto wait = field == nullptr ? std::chrono::milliseconds(1) : settings.**field;
+    if (wait <= std::chrono::nanoseconds(0) || wait > std::chrono::hours(1)) {
+      return refuse_value("a duration from 1ms to 1h");
+    }
+  }
+  return {};
+}
+
 std::string value_text(const Settings& settings, const Option& option) {
   return std::visit(Writer{settings, option}, option.field);
 }

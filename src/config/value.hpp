@@ -20,6 +20,10 @@ namespace cachectl::config {
 /// does not fit. A path is taken as it is.
 [[nodiscard]] Result<void> assign(Settings& settings, const Option& option, std::string_view text);
 
+/// Whether what `text` has set is in the range of the option. Errc::usage, likewise.
+[[nodiscard]] Result<void> check_range(const Settings& settings, const Option& option,
+                                       std::string_view text);
+
 /// The text that `assign` would turn into the same value.
 [[nodiscard]] std::string value_text(const Settings& settings, const Option& option);
 

@@ -184,6 +184,48 @@ TEST_CASE("settings: a bad value is an error with line and key") {
         "c.toml:1: root: 'cache' is not absolute (write /... or ~/...)");
 }
 
+TEST_CASE("settings: a value out of the range of its option is an error in every layer") {
+  constexpr auto kWrite = " is out of range (write a duration from 1ms to 1h)";
+  CHECK(complaint("[redis]\nread-timeout = \"2h\"") ==
+        std::string("c.toml:2: redis.read-timeout: '2h'") + kWrite);
+  CHECK(complaint("redis.connect-timeout = \"never\"") ==
+        std::string("c.toml:1: redis.connect-timeout: 'never'") + kWrite);
+  CHECK(complaint("redis.write-timeout = 0") ==
+        std::string("c.toml:1: redis.write-timeout: '0'") + kWrite);
+  CHECK(complaint("redis.read-timeout = \"1h1ms\"").ends_with(kWrite));
+  CHECK(complaint("redis.read-timeout = \"1h\"") == "no error");
+  CHECK(complaint("redis.read-timeout = \"1ms\"") == "no error");
+  CHECK(complaint("redis.pool-size = 0") ==
+        "c.toml:1: redis.pool-size: '0' is out of range (write 1 or more)");
+  CHECK(complaint("redis.pool-size = 1") == "no error");
+  Sandbox sandbox;
+  sandbox.set("CACHECTL_REDIS_CONNECT_TIMEOUT", "2h");
+  CHECK(sandbox.complaint() == std::string("CACHECTL_REDIS_CONNECT_TIMEOUT: '2h'") + kWrite);
+  CHECK(sandbox.load().error().code == Errc::config);
+  CHECK(flag_complaint("redis.pool-size", "0") == "--flag: '0' is out of range (write 1 or more)");
+  sandbox.write("bad.toml", "redis.read-timeout = \"never\"\n");
+  CHECK_FALSE(check_file("bad.toml", sandbox.environment()));
+}
+
+TEST_CASE("settings: no more connections are kept idle than there may be") {
+  CHECK(complaint("redis.min-idle = 9") ==
+        "c.toml:1: redis.min-idle: 9 is more than redis.pool-size, which is 8 (lower it, or raise "
+        "redis.pool-size)");
+  CHECK(complaint("redis.min-idle = 9\nredis.pool-size = 9") == "no error");
+  CHECK(complaint("redis.min-idle = 2\nredis.pool-size = 1")
+            .starts_with("c.toml:1: redis.min-idle: 2 is more"));
+  // The layers count together.
+  Sandbox sandbox;
+  sandbox.write("cachectl.toml", "redis.min-idle = 9\n");
+  sandbox.set("CACHECTL_REDIS_POOL_SIZE", "20");
+  CHECK(sandbox.load());
+  sandbox.set("CACHECTL_REDIS_MIN_IDLE", "21");
+  CHECK(
+      sandbox.complaint().starts_with("CACHECTL_REDIS_MIN_IDLE: 21 is more than redis.pool-size"));
+  CHECK(sandbox.load().error().code == Errc::config);
+  CHECK_FALSE(check_file("cachectl.toml", sandbox.environment()));
+}
+
 TEST_CASE("settings: a bad variable or flag is named; a flag is an error of usage") {
   Sandbox sandbox;
   sandbox.set("CACHECTL_SHARED", "maybe");
