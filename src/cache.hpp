@@ -166,7 +166,7 @@ class Cache {
   /// Reads all that is stored, see store/verify.hpp.
   [[nodiscard]] Result<store::Verified> verify_all(const store::VerifyOptions& options) const;
 
-  /// True: there was a record.
+  /// True: there was a record, here or on the server.
   [[nodiscard]] Result<bool> remove(const Key& key, const WritePolicy& policy) const;
 
   /// Removes all keys for which `wanted` holds; returns how many.
@@ -277,6 +277,7 @@ class Cache {
   [[nodiscard]] Result<std::optional<store::Generation>> publish_here(
       store::RecordWriter writer, const store::Root& root, const Key& key, const SetPolicy& policy,
       store::StagedTree* tree) const;
+  bool remove_shared(const Key& key) const;
   [[nodiscard]] Result<bool> remove_here(const Key& key, const WritePolicy& policy) const;
   [[nodiscard]] Result<bool> remove_locked(const store::Root& root, const KeyHash& hash,
                                            std::string_view key, const WritePolicy& policy) const;

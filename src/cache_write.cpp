@@ -150,10 +150,21 @@ Result<bool> Cache::remove_locked(const store::Root& root, const KeyHash& hash,
 
 Result<bool> Cache::remove(const Key& key, const WritePolicy& policy) const {
   CACHECTL_ASSIGN(const bool removed, remove_here(key, policy));
-  if (state_->fleet->shares(key) && ensure_root()) {
-    if (const auto* shared = state_->fleet->find(key)) shared->remove(key);
-  }
-  return removed;
+  return remove_shared(key) || removed;
+}
+
+/// True: the server had it.
+bool Cache::remove_shared(const Key& key) const {
+  if (!state_->fleet->shares(key)) return false;
+  const auto root = ensure_root();
+  const auto* shared = root ? state_->fleet->find(key) : nullptr;
+  if (shared != nullptr) return shared->remove(key);
+  // Why was told when it was found out. The same text for all keys.
+  Error what{Errc::config, 0, "what is deleted may stay on the server, which cannot be used",
+             "delete it again when that is mended"};
+  if (!root) what = Error(root.error()).within("what is deleted may stay on the server");
+  warn(what);
+  return false;
 }
 
 Result<bool> Cache::remove_here(const Key& key, const WritePolicy& policy) const {
@@ -192,8 +203,7 @@ Result<std::uint64_t> Cache::remove_if(const std::function<bool(std::string_view
                         remove_locked(*root, hash, found->entry->key(), policy));
         count += removed ? 1 : 0;
         const auto key = Key::from(std::string(found->entry->key()));
-        const auto* shared = key ? state_->fleet->find(*key) : nullptr;
-        if (shared != nullptr) shared->remove(*key);
+        if (key) remove_shared(*key);
         return true;
       }));
   if (unknown) return fail(std::move(*unknown));

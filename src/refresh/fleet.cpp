@@ -2,6 +2,18 @@
 
 namespace cachectl::refresh {
 
+namespace {
+
+/// What comes of it, behind what to do.
+Error with_outcome(Error what) {
+  constexpr std::string_view kOutcome = "going on without it";
+  what.advice = what.advice.empty() ? std::string(kOutcome)
+                                    : what.advice + "; until then " + std::string(kOutcome);
+  return what;
+}
+
+}  // namespace
+
 const Shared* Fleet::find(const Key& key) { return shares(key) ? open() : nullptr; }
 
 FindShared Fleet::finder(const Key& key) {
@@ -30,7 +42,7 @@ const Shared* Fleet::open() {
   if (root == nullptr) return nullptr;
   was_tried_ = true;
   const auto told = [this](Error what) {
-    if (options_.warn) options_.warn(std::move(what).within("redis"));
+    if (options_.warn) options_.warn(with_outcome(std::move(what)));
     return nullptr;
   };
   auto remote = options_.remote();

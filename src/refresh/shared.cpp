@@ -125,10 +125,10 @@ Result<bool> Shared::try_remove(const Key& key) const {
   return removed;
 }
 
-void Shared::remove(const Key& key) const {
+bool Shared::remove(const Key& key) const {
   const Since since;
   const auto removed = try_remove(key);
-  if (removed) return;
+  if (removed) return *removed;
   if (removed.error().code == Errc::left_alone) {
     // No news of the server, but of the value, which may come back. The same text for all keys.
     if (warn_) {
@@ -136,10 +136,12 @@ void Shared::remove(const Key& key) const {
                 .within("deleted here only")
                 .advising("delete it again when the server is back"));
     }
-    return;
+    return false;
   }
-  tell_failure(key, Error(removed.error()).within("'" + key.printable() + "' stays on the server"),
+  tell_failure(key,
+               Error(removed.error()).within("'" + key.printable() + "' may stay on the server"),
                since);
+  return false;
 }
 
 }  // namespace cachectl::refresh

@@ -93,8 +93,8 @@ class Shared {
   [[nodiscard]] Result<bool> try_remove(const Key& key) const;
 
   /// Nobody gets the server's value any more; other machines keep what they have on disk. As
-  /// far as it goes.
-  void remove(const Key& key) const;
+  /// far as it goes. True: it was there.
+  bool remove(const Key& key) const;
 
   /// For the hooks of the tier.
   void damaged(const Key& key, const Error& why) const;

@@ -1,5 +1,6 @@
 // Commands on several machines (roots) that share one Redis server.
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <catch2/catch.hpp>
 
@@ -213,6 +214,55 @@ TEST_CASE("redis: what is deleted while the server is left alone is told to be t
   }));
   CHECK_THAT(outcome.errors, Catch::Contains("deleted here only") && Catch::Contains("left alone"));
   CHECK(host({"get", "a", "--tier", "disk"}).status == 1);
+}
+
+TEST_CASE("redis: delete finds what only the server has, and does not claim what nobody knows") {
+  Server server;
+  const Host one(server);
+  const Host other(server);
+  CHECK(one({"set", "k", "v"}).status == 0);
+  const auto removed = other({"-v", "delete", "k"});
+  CHECK(removed.status == 0);
+  CHECK_THAT(removed.errors, Catch::Contains("'k': removed"));
+  CHECK(other({"delete", "k"}).status == 1);
+  CHECK(Host(server)({"get", "k"}).status == 1);
+  server.kill();
+  const auto nowhere = other({"delete", "never"});
+  CHECK(nowhere.status == 1);
+  CHECK_THAT(nowhere.errors, Catch::Contains("'never' may stay on the server: ") &&
+                                 Catch::Contains("going on without it"));
+  const auto here = one({"delete", "k"});
+  CHECK(here.status == 0);
+  CHECK_THAT(here.errors, Catch::Contains("'k' may stay on the server: "));
+}
+
+TEST_CASE("redis: what is deleted while the password cannot be read may stay on the server") {
+  Server server;
+  const Host host(server);
+  const auto file = host.sandbox().file("password");
+  configure(host.sandbox(), "[redis]\npassword-file = \"" + file + "\"\n");
+  SECTION("others may read it") {
+    write_file(file, "secret\n");
+    REQUIRE(::chmod(file.c_str(), 0644) == 0);
+  }
+  SECTION("it is empty") {
+    write_file(file, "");
+    REQUIRE(::chmod(file.c_str(), 0600) == 0);
+  }
+  SECTION("it is missing") {}
+  const auto stored = host({"set", "a", "v"});
+  CHECK(stored.status == 0);
+  CHECK_THAT(stored.errors, Catch::Contains("warning: redis.password-file: ") &&
+                                Catch::Contains("going on without it"));
+  CHECK(is_one_message(stored.errors));
+  CHECK(host({"set", "b", "v"}).status == 0);
+  const auto all = GENERATE(false, true);
+  const auto outcome = all ? host({"delete", "--all", "--yes"}) : host({"delete", "a", "b"});
+  CHECK(outcome.status == 0);
+  CHECK_THAT(outcome.errors, Catch::Contains("warning: redis.password-file: ") &&
+                                 Catch::Contains("may stay on the server"));
+  CHECK(lines_of(outcome.errors).size() == 2);
+  CHECK(host({"delete", "nowhere"}).status == 1);
 }
 
 TEST_CASE("redis: a server that hangs keeps nobody for longer than its timeouts") {
