@@ -26,6 +26,12 @@ Result<std::vector<remote::Address>> seeds_in(const char* option, std::string_vi
   return seeds;
 }
 
+/// Of the password, which comes before the file.
+const char* password_variable() {
+  const char* text = ::getenv("CACHECTL_REDIS_PASSWORD");
+  return text != nullptr && *text != '\0' ? text : nullptr;
+}
+
 Result<std::string> password_in(const char* option, const std::string& file) {
   if (file.empty()) return std::string();
   auto read = remote::read_password(file);
@@ -60,15 +66,24 @@ Result<std::optional<remote::Options>> redis_servers(const config::Settings& set
                     seeds_in("redis.sentinel.seeds", settings.redis_sentinel_seeds, 26379));
     options.master = settings.redis_sentinel_name;
   }
-  if (options.server.user.empty()) options.server.user = settings.redis_user;
+  const bool in_url = !options.server.user.empty();
+  if (!in_url) options.server.user = settings.redis_user;
+  const bool is_other = !options.server.user.empty() && options.server.user != "default";
+  if (is_other && settings.redis_password_file.empty() && password_variable() == nullptr) {
+    // Without a password there is no way to say who we are: we would be the default user.
+    return fail(Errc::config,
+                std::string(in_url ? "redis.url" : "redis.user") +
+                    ": it names a user, and there is no password to log in with",
+                "set redis.password-file or $CACHECTL_REDIS_PASSWORD (any, where the user needs "
+                "none), or name no user");
+  }
   return options;
 }
 
 Result<remote::Options> remote_options(const config::Settings& settings) {
   CACHECTL_ASSIGN(auto servers, redis_servers(settings));
   auto options = std::move(servers).value_or(remote::Options());
-  const char* password = ::getenv("CACHECTL_REDIS_PASSWORD");
-  if (password != nullptr && *password != '\0') {
+  if (const char* password = password_variable(); password != nullptr) {
     options.password = password;
   } else {
     CACHECTL_ASSIGN(options.password,

@@ -136,7 +136,8 @@ TEST_CASE("redis: a tree travels with all that it has, and is published whole") 
   const auto refused = sh(narrow, "ulimit -f 10; $cachectl path k");
   if (size != "100") {
     CHECK(refused.status == 1);
-    CHECK_THAT(refused.errors, Catch::Contains("stored here: " + narrow.sandbox().root() + "/tmp/"));
+    CHECK_THAT(refused.errors,
+               Catch::Contains("stored here: " + narrow.sandbox().root() + "/tmp/"));
     CHECK_THAT(refused.errors, Catch::Contains("write d/large: File too large"));
     CHECK(narrow.sandbox().staged().empty());
   }
@@ -318,6 +319,34 @@ TEST_CASE("redis: a cache that may only be read misses what only the server has,
   }
   CHECK(outcome.output == "value\n1\nmade\n1\n");
   CHECK_THAT(outcome.errors, Catch::Contains("what the server has cannot be stored here: "));
+}
+
+TEST_CASE("redis: a user without a password is refused, and is not taken for another") {
+  Server server;
+  const Host host(server);
+  const auto advised = Catch::Contains("set redis.password-file or $CACHECTL_REDIS_PASSWORD");
+  auto named = host.program({"set", "k", "v"});
+  named.environment.back() = "CACHECTL_REDIS_URL=redis://nouser@localhost";
+  auto outcome = run(named);
+  CHECK(outcome.status == 2);
+  CHECK_THAT(outcome.errors, Catch::Contains("redis.url: ") && advised);
+  named.argv = {named.argv.front(), "config", "check"};
+  CHECK(run(named).status == 2);
+  named.environment.emplace_back("CACHECTL_REDIS_PASSWORD=any");
+  CHECK(run(named).status == 0);
+  auto set = host.program({"set", "k", "v"});
+  set.environment.emplace_back("CACHECTL_REDIS_USER=ada");
+  outcome = run(set);
+  CHECK(outcome.status == 2);
+  CHECK_THAT(outcome.errors, Catch::Contains("redis.user: ") && advised);
+  CHECK(server.say("keys '*'") == "\n");
+  // Who we are anyway.
+  set.environment.back() = "CACHECTL_REDIS_USER=default";
+  CHECK(run(set).errors.empty());
+  set.environment.back() = "CACHECTL_REDIS_USER=ada";
+  REQUIRE(server.say("acl setuser ada on nopass allkeys allcommands") == "OK\n");
+  set.environment.emplace_back("CACHECTL_REDIS_PASSWORD=any");
+  CHECK(run(set).errors.empty());
 }
 
 TEST_CASE("redis: with one leader for the fleet, machines that miss at once run the source once") {
