@@ -1,20 +1,25 @@
 #include "src/remote/failure.hpp"
 
+#include <algorithm>
+
 #include "src/key.hpp"
 
 namespace cachectl::remote {
 
 namespace {
 
-struct Word {
-  std::string_view word;
+struct Start {
+  std::string_view start;
   Errc code;
   std::string_view advice;
 };
 
-/// The first word of an error reply says what it is.
-constexpr Word kWords[] = {
+/// The first word of an error reply says what it is, or the first few of them.
+constexpr Start kStarts[] = {
     {"OOM", Errc::remote_full, "raise its maxmemory, or set a maxmemory-policy that evicts"},
+    {"ERR DB index is out of range", Errc::remote_refused,
+     "the server has fewer databases: choose a lower number in redis.url, or raise \"databases\" "
+     "there"},
     {"LOADING", Errc::unreachable, ""},
     {"BUSY", Errc::unreachable, ""},
     {"MASTERDOWN", Errc::unreachable, ""},
@@ -31,6 +36,15 @@ constexpr Word kWords[] = {
 };
 
 constexpr std::size_t kShown = 200;
+
+/// Without where in our script the server was: nobody can use that.
+std::string_view without_place(std::string_view reply) {
+  const auto place = reply.rfind(" script: ");
+  if (place == std::string_view::npos) return reply;
+  return reply.substr(place).find("@user_script") == std::string_view::npos
+             ? reply
+             : reply.substr(0, place);
+}
 
 }  // namespace
 
@@ -65,13 +79,14 @@ std::string_view name_of(Kind kind) {
 }
 
 Error refusal(std::string_view who, std::string_view reply) {
+  reply = without_place(reply);
   Error error{Errc::remote_refused,
               0,
               std::string(who) + ": it answers " + escaped(reply.substr(0, kShown)),
               {}};
-  const auto word = reply.substr(0, reply.find(' '));
-  for (const auto& known : kWords) {
-    if (known.word != word) continue;
+  for (const auto& known : kStarts) {
+    const auto rest = reply.substr(std::min(known.start.size(), reply.size()));
+    if (!reply.starts_with(known.start) || !(rest.empty() || rest.front() == ' ')) continue;
     error.code = known.code;
     error.advice = known.advice;
   }

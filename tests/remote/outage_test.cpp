@@ -126,6 +126,7 @@ TEST_CASE("remote outage: a server that has no room says so") {
   }));
   CHECK(put.kind == Kind::memory);
   CHECK(put.message.find("maxmemory") != std::string::npos);
+  CHECK(put.message.find("script") == std::string::npos);
   // It answers: nothing is wrong with the server.
   for (int i = 0; i < 10; ++i) static_cast<void>(here.publish(key));
   CHECK(here.opened == 0);
@@ -175,6 +176,17 @@ TEST_CASE("remote outage: a wrong password is told, and told to nobody else") {
   options.server.user = "nobody";
   const Machine nobody(options);
   CHECK(failure_of([&] { return nobody.fetch(key); }).kind == Kind::cache);
+}
+
+TEST_CASE("remote outage: a database that the server does not have is told, with what to do") {
+  const RedisServer server;
+  auto options = server.options();
+  options.server.database = 99;
+  const Machine machine(options);
+  const auto get = failure_of([&] { return machine.fetch(key_of("k")); });
+  CHECK(get.kind == Kind::cache);
+  CHECK(get.message.find("DB index is out of range") != std::string::npos);
+  CHECK(get.message.find("choose a lower number in redis.url") != std::string::npos);
 }
 
 TEST_CASE("remote outage: something else under our name is an error and not a value") {
