@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <map>
+#include <utility>
 
 #include "cli/command.hpp"
 #include "cli/configured.hpp"
@@ -22,14 +24,31 @@ namespace {
 using daemon::Plan;
 using lock::WorkReport;
 
+using Entries = std::vector<std::pair<std::string, config::EntrySettings>>;
+
+Entries warm_entries(const config::Settings& settings) {
+  Entries found;
+  for (const auto& section : settings.entries) {
+    if (config::is_pattern(section.first)) continue;
+    auto entry = settings.entry(section.first);
+    if (entry && entry->warm) found.emplace_back(section.first, std::move(*entry));
+  }
+  return found;
+}
+
+/// From one time that its value is made to the next.
+std::chrono::nanoseconds interval_of(const config::EntrySettings& entry,
+                                     const refresh::Windows& windows) {
+  // The shortest life that jitter leaves a value.
+  return entry.warm_interval.value_or(refresh::lifetime(windows, 0, 1));
+}
+
 /// What the schedule is to know of an entry: when to make it, and whether the way of making
 /// it is still the same.
 daemon::Schedule::Entry described(const std::string& name, const config::EntrySettings& entry,
                                   const config::Settings& settings) {
   daemon::Schedule::Entry told{name, {}, {}};
-  // The shortest life that jitter leaves a value.
-  const auto ttl = refresh::lifetime(policy_of(entry, settings).windows, 0, 1);
-  told.interval = entry.warm_interval.value_or(ttl);
+  told.interval = interval_of(entry, policy_of(entry, settings).windows);
   for (const auto& [option, given] : entry.given) {
     told.definition += option + '=' + given.text + '\n';
   }
@@ -58,11 +77,9 @@ Result<Plan> plan_of(Session& session) {
   Plan plan;
   plan.jobs = settings->daemon_jobs;
   plan.gc_interval = settings->daemon_gc_interval;
-  for (const auto& section : settings->entries) {
-    const auto entry = settings->entry(section.first);
-    if (!entry || !entry->warm || config::is_pattern(section.first)) continue;
-    CACHECTL_ASSIGN(const Key key, Key::from(section.first));
-    auto told = described(section.first, *entry, *settings);
+  for (const auto& [name, entry] : warm_entries(*settings)) {
+    CACHECTL_ASSIGN(const Key key, Key::from(name));
+    auto told = described(name, entry, *settings);
     const auto configured = find_configured(*look, key);
     const auto cache = look->cache();
     // A cache that cannot be read is none; what is wrong with it shows when it is written.
@@ -197,6 +214,8 @@ class DaemonCommand final : public Command {
     plan.listener = listener_.get();
     CACHECTL_ASSIGN(const auto servers, redis_servers(*settings));
     plan.follows = servers.has_value();
+    shares_ = plan.follows;
+    note_definitions(plan.entries);
     current_ = std::move(next);
     return plan;
   }
@@ -227,17 +246,63 @@ class DaemonCommand final : public Command {
     CACHECTL_ASSIGN(auto configured, find_configured(*current_, key));
     CACHECTL_ASSIGN(const Cache* cache, current_->cache());
     configured->policy.force = true;
+    if (shares_ && configured->entry.tiers == Tiers::all) {
+      configured->policy.forced_before = new_enough_since(name, *configured, cache->clock().now());
+    }
     CACHECTL_ASSIGN(const auto result, cache->run(key, configured->source, configured->policy,
                                                   {-1, listener.descriptor()}));
-    return report_of(result, listener, warning);
+    auto report = report_of(result, listener, warning);
+    if (report.status == 0 && result.how == refresh::How::shared) {
+      CACHECTL_ASSIGN(const auto found, cache->inspect(key));
+      if (found.entry && found.entry->header().generation == result.generation) {
+        const auto ago = cache->clock().now() - refresh::begun(found.entry->header());
+        report.text = std::to_string(ago.count());
+      }
+    }
+    return report;
+  }
+
+  /// What was made by another definition than the one in force is not new enough.
+  void note_definitions(const std::vector<daemon::Schedule::Entry>& entries) {
+    std::map<std::string, Known> next;
+    for (const auto& entry : entries) {
+      Known known{entry.definition, WallTime::min()};
+      const auto before = known_.find(entry.name);
+      if (before != known_.end()) {
+        const bool changed = before->second.definition != entry.definition;
+        known.since = changed ? std::chrono::system_clock::now() : before->second.since;
+      }
+      next.emplace(entry.name, std::move(known));
+    }
+    known_ = std::move(next);
+  }
+
+  /// Since when another machine must have begun to make a value that spares us to do it.
+  [[nodiscard]] WallTime new_enough_since(const std::string& name, const Configured& configured,
+                                          WallTime now) const {
+    const auto known = known_.find(name);
+    const auto since = known == known_.end() ? WallTime::min() : known->second.since;
+    const auto age = daemon::new_enough(interval_of(configured.entry, configured.policy.windows));
+    return age == std::chrono::nanoseconds::max() ? since : std::max(since, now - age);
   }
 
   WorkReport follow() {
     const auto cache = current_->cache();
-    const auto following = cache ? (*cache)->follow_fleet() : nullptr;
+    const auto following = cache ? (*cache)->follow_fleet(kept()) : nullptr;
     // What is wrong was told. The daemon ends us when the configuration changes.
     ::pause();
     return {};
+  }
+
+  [[nodiscard]] std::vector<refresh::Coherence::Kept> kept() const {
+    std::vector<refresh::Coherence::Kept> all;
+    const auto settings = current_->settings();
+    if (!settings) return all;
+    for (const auto& [name, entry] : warm_entries(**settings)) {
+      auto key = Key::from(name);
+      if (key) all.push_back({std::move(*key), policy_of(entry, **settings).retention});
+    }
+    return all;
   }
 
   WorkReport collect() {
@@ -250,6 +315,13 @@ class DaemonCommand final : public Command {
   Session* session_ = nullptr;        // as the daemon was started
   std::unique_ptr<Session> current_;  // by the configuration in force
   std::optional<daemon::Instance> instance_;
+  /// How an entry is made, and since when as far as we have seen it change.
+  struct Known {
+    std::string definition;
+    WallTime since;
+  };
+  std::map<std::string, Known> known_;
+  bool shares_ = false;  // values, with other machines
   lock::Fd listener_;
   std::string listens_at_ = kNowhere;  // as it was configured
 };

@@ -92,7 +92,10 @@ std::optional<bool> Cache::is_remote(const Key& key) const {
   return shared != nullptr ? shared->has(key) : std::nullopt;
 }
 
-std::unique_ptr<refresh::Coherence> Cache::follow_fleet() const { return state_->fleet->follow(); }
+std::unique_ptr<refresh::Coherence> Cache::follow_fleet(
+    std::vector<refresh::Coherence::Kept> kept) const {
+  return state_->fleet->follow(std::move(kept));
+}
 
 Result<bool> Cache::get_remote_to(const Key& key, int descriptor, std::string_view name) const {
   CACHECTL_TRY(ensure_root());

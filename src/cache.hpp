@@ -91,7 +91,9 @@ class Cache {
 
   /// Keeps what is on this disk like what other machines publish and remove, as long as the result
   /// lives, which must not be longer than this; null: no values are shared, or there is no cache.
-  [[nodiscard]] std::unique_ptr<refresh::Coherence> follow_fleet() const;
+  /// What is `kept` is taken from the server when it has a newer one.
+  [[nodiscard]] std::unique_ptr<refresh::Coherence> follow_fleet(
+      std::vector<refresh::Coherence::Kept> kept = {}) const;
 
   /// Of the server alone, which must be configured (Errc::config), and whose failures are errors.
   /// The fresh value, written to a descriptor as get_to does.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 
 #include "lock/retry.hpp"
 #include "src/config/duration.hpp"
@@ -31,6 +32,15 @@ std::string count(std::size_t number, std::string_view one, std::string_view man
 std::optional<Clock::time_point> after(Clock::time_point now, std::chrono::nanoseconds duration) {
   if (duration >= Clock::time_point::max() - now) return std::nullopt;
   return now + duration;
+}
+
+/// What a refresh says that has found its value made.
+std::optional<std::chrono::nanoseconds> begun_ago(const lock::WorkReport& report) {
+  std::int64_t ago = 0;
+  const auto* const end = report.text.data() + report.text.size();
+  const auto parsed = std::from_chars(report.text.data(), end, ago);
+  if (parsed.ec != std::errc() || ago < 0) return std::nullopt;
+  return std::chrono::nanoseconds(ago);
 }
 
 }  // namespace
@@ -213,7 +223,7 @@ void Daemon::settle(const Running& ended, const lock::WorkReport& report, Time n
   if (!schedule_.contains(name)) return;  // no longer configured
   const auto failures = schedule_.failures(name);
   if (report.status == 0) {
-    schedule_.succeeded(name, now - ended.since, now);
+    schedule_.succeeded(name, begun_ago(report).value_or(now - ended.since), now);
     if (failures > 0) {
       duties_.log(fmt::format("{}: refreshed again, after {}", name,
                               count(failures, "failure", "failures")));

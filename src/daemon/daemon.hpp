@@ -40,7 +40,8 @@ struct Plan {
 struct Duties {
   /// Reads the configuration; from then on it is the one that the others go by.
   std::function<Result<Plan>()> load;
-  /// In a child: makes the value of an entry anew.
+  /// In a child: makes the value of an entry anew. Where another machine has made it, the text of
+  /// a success is how many nanoseconds ago that was begun.
   std::function<lock::WorkReport(const std::string& name)> refresh;
   /// In a child.
   std::function<lock::WorkReport()> collect;

@@ -45,6 +45,12 @@ nanoseconds pause_after_failure(nanoseconds interval, std::uint64_t failures, do
 
 }  // namespace
 
+nanoseconds new_enough(nanoseconds interval) {
+  if (interval == nanoseconds::max()) return interval;
+  const auto rest = std::max(interval / 10, kShortest);
+  return std::max(part(interval, 1 - kJitter) - rest, nanoseconds(0));
+}
+
 void Schedule::replace(const std::vector<Entry>& entries, Time now) {
   std::map<std::string, State> next;
   for (const auto& entry : entries) {

@@ -26,6 +26,10 @@
 
 namespace cachectl::daemon {
 
+/// An entry with this interval need not be made anew if somebody began to make it less than this
+/// ago: there is time left for a rest, and to make it then.
+[[nodiscard]] std::chrono::nanoseconds new_enough(std::chrono::nanoseconds interval);
+
 class Schedule {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -47,7 +51,8 @@ class Schedule {
   /// Takes an entry that is due; nullopt: none is.
   [[nodiscard]] std::optional<std::string> start_next(Time now);
 
-  /// How one that was taken has ended. One that is no longer there is nobody's concern.
+  /// How one that was taken has ended. `took`: how long ago its value was begun.
+  /// One that is no longer there is nobody's concern.
   void succeeded(const std::string& name, std::chrono::nanoseconds took, Time now);
   void failed(const std::string& name, int status, Time now);
 

@@ -118,6 +118,15 @@ Result<Coalescer::Seen> Coalescer::look(const Key& key) const {
   return seen;
 }
 
+/// Whether a stored value answers who asks by this policy.
+bool Coalescer::is_new_enough(const RunPolicy& policy, const store::Entry& entry) const {
+  const auto& header = entry.header();
+  if (policy.force && (policy.forced_before == kNever || begun(header) < policy.forced_before)) {
+    return false;
+  }
+  return state_of(header, entry.last_used(), policy.windows, clock_->now()) == State::fresh;
+}
+
 /// What answers the request now: a fresh value, or the outcome of an attempt that ended
 /// since it was made.
 Result<std::optional<Coalescer::Value>> Coalescer::answer(const Request& request) const {
@@ -130,10 +139,8 @@ Result<std::optional<Coalescer::Value>> Coalescer::answer(const Request& request
     return usable(std::move(lookup), store::Place::attempt, request.source);
   }
   const bool record_is_new = seen.record && Seen::number(seen.record) != request.seen_record;
-  const bool record_is_fresh = seen.record && !request.policy.force &&
-                               Seen::number(seen.record) != request.expired &&
-                               state_of(seen.record->header(), seen.record->last_used(),
-                                        request.policy.windows, clock_->now()) == State::fresh;
+  const bool record_is_fresh = seen.record && Seen::number(seen.record) != request.expired &&
+                               is_new_enough(request.policy, *seen.record);
   if (!record_is_new && !record_is_fresh) return std::optional<Value>();
   store::Lookup lookup;
   lookup.entry = std::move(seen.record);

@@ -75,6 +75,9 @@ struct RunPolicy {
   /// Errc::usage where a fresh value is a tree and the source makes bytes, or the other way
   /// round; else it is replaced.
   bool keeps_kind = false;
+  /// Where it is forced: a fresh value that was begun then or later is served all the same, and the
+  /// server is asked for one.
+  WallTime forced_before = kNever;
   /// A stale value is not served at once: it is made anew first, as one that has expired.
   bool stale_is_expired = false;
   StorePolicy store;
@@ -145,6 +148,7 @@ class Coalescer {
   [[nodiscard]] Result<std::optional<Value>> usable(store::Lookup lookup, store::Place from,
                                                     const Source& source) const;
   [[nodiscard]] Result<Seen> look(const Key& key) const;
+  [[nodiscard]] bool is_new_enough(const RunPolicy& policy, const store::Entry& entry) const;
   [[nodiscard]] std::optional<Error> remembered_failure(const RunPolicy& policy,
                                                         const store::Entry& attempt) const;
   [[nodiscard]] bool may_stand_in(const RunPolicy& policy, const store::RecordHeader& header) const;

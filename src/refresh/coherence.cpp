@@ -2,6 +2,8 @@
 
 #include <sys/eventfd.h>
 
+#include <algorithm>
+
 #include "lock/signals.hpp"
 #include "src/remote/jitter.hpp"
 #include "src/remote/socket.hpp"
@@ -20,8 +22,14 @@ constexpr std::size_t kCompared = 512;
 
 }  // namespace
 
-Coherence::Coherence(const store::Root& root, Shared::Warn warn, remote::Tier& tier)
-    : root_(&root), warn_(std::move(warn)), tier_(&tier), stop_(::eventfd(0, EFD_CLOEXEC)) {
+Coherence::Coherence(const store::Root& root, Shared::Warn warn, remote::Tier& tier,
+                     const Shared& shared, std::vector<Kept> kept)
+    : root_(&root),
+      warn_(std::move(warn)),
+      tier_(&tier),
+      shared_(&shared),
+      kept_(std::move(kept)),
+      stop_(::eventfd(0, EFD_CLOEXEC)) {
   if (!stop_.valid()) return;
   const lock::SignalsBlocked blocked;
   thread_ = std::thread([this] { run(); });
@@ -43,7 +51,7 @@ void Coherence::run() {
       failures = 0;
       if (news->what == Subscription::News::What::stopped) return;
       if (news->what == Subscription::News::What::begun) catch_up();
-      if (news->what == Subscription::News::What::changed) drop(news->hash, news->created);
+      if (news->what == Subscription::News::What::changed) renew(news->hash, news->created);
       continue;
     }
     if (failures == 0 && warn_) {
@@ -55,15 +63,18 @@ void Coherence::run() {
   }
 }
 
-/// Compares all that is here with what the server has.
+/// Compares all that is here, and all that should be, with what the server has.
 void Coherence::catch_up() const {
   std::vector<Key> keys;
   std::vector<WallTime> created;
+  // What is kept is asked for whether it is here or not.
+  for (const auto& each : kept_) keys.push_back(each.key);
+  created.resize(keys.size(), WallTime::min());
   const auto compare = [&] {
     const auto stamps = tier_->stamps(keys);
     for (std::size_t at = 0; at < keys.size(); ++at) {
       if (stamps[at] && stamps[at]->created > created[at])
-        drop(keys[at].hash(), stamps[at]->created);
+        renew(keys[at].hash(), stamps[at]->created);
     }
     keys.clear();
     created.clear();
@@ -75,19 +86,24 @@ void Coherence::catch_up() const {
         if (!key) return;
         keys.push_back(std::move(*key));
         created.push_back(entry.header().created);
-        if (keys.size() == kCompared) compare();
+        if (keys.size() >= kCompared) compare();
       },
       [](const Error&) {});
   compare();
   if (!visited && warn_) warn_(visited.error());
 }
 
-void Coherence::drop(const KeyHash& hash, WallTime created) const {
+/// A version that is older than `created` goes, or is replaced if it is to be kept.
+void Coherence::renew(const KeyHash& hash, WallTime created) const {
+  const auto kept = std::find_if(kept_.begin(), kept_.end(),
+                                 [&](const auto& each) { return each.key.hash() == hash; });
   std::string key;
+  bool is_here = false;
   const auto is_older = [&]() -> bool {
     const auto found = store::open_record(root_->directory(), store::entry_name(hash).path(),
                                           nullptr, store::Want::header);
-    if (!found || !found->entry) return false;
+    is_here = found && found->entry;
+    if (!is_here) return found && kept != kept_.end();
     key = found->entry->key();
     return found->entry->header().created < created;
   };
@@ -96,6 +112,12 @@ void Coherence::drop(const KeyHash& hash, WallTime created) const {
                                    lock::Deadline::after(std::chrono::seconds(1)),
                                    "cachectl, for another machine");
   if (!held || !*held || !is_older()) return;
+  if (kept != kept_.end()) {
+    const auto taken = shared_->take(kept->key, kept->retention);
+    if (!taken && warn_) warn_(taken.error());
+    if (taken && *taken) return;
+  }
+  if (!is_here) return;
   const auto removed = store::remove(*root_, hash, lock::Durability::none);
   if (!removed && warn_) warn_(removed.error());
   if (removed && *removed) root_->tell({telemetry::What::removed, key});

@@ -30,9 +30,11 @@ Result<const Shared*> Fleet::need() {
   return fail(Errc::config, "the server cannot be used", "what is wrong was said before");
 }
 
-std::unique_ptr<Coherence> Fleet::follow() {
+std::unique_ptr<Coherence> Fleet::follow(std::vector<Coherence::Kept> kept) {
   if (!options_.remote || open() == nullptr) return nullptr;
-  return std::make_unique<Coherence>(*options_.root(), options_.warn, *tier_);
+  std::erase_if(kept, [&](const auto& each) { return !shares(each.key); });
+  return std::make_unique<Coherence>(*options_.root(), options_.warn, *tier_, *shared_,
+                                     std::move(kept));
 }
 
 const Shared* Fleet::open() {

@@ -39,8 +39,9 @@ class Fleet {
   /// Whatever the key is. Errc::config: there is no server.
   [[nodiscard]] Result<const Shared*> need();
 
-  /// See coherence.hpp; null: there is no server, or no cache.
-  [[nodiscard]] std::unique_ptr<Coherence> follow();
+  /// See coherence.hpp, and for `kept` too, of which those that are not shared are left out; null:
+  /// there is no server, or no cache.
+  [[nodiscard]] std::unique_ptr<Coherence> follow(std::vector<Coherence::Kept> kept);
 
  private:
   [[nodiscard]] const Shared* open();

@@ -25,6 +25,11 @@ double draw() {
   return (static_cast<double>(bits >> 11U) + 1) / kSteps;
 }
 
+WallTime begun(const store::RecordHeader& header) {
+  const auto latest = std::max(header.created.time_since_epoch(), nanoseconds(0));
+  return header.created - std::clamp(header.source_duration, nanoseconds(0), latest);
+}
+
 WallTime expiry(const store::RecordHeader& header, const Windows& windows) {
   return std::min(header.expires, later(header.created, windows.ttl_of(header.exit_status)));
 }

@@ -56,6 +56,9 @@ enum class State {
 /// A number from (0, 1], evenly distributed, of the system's random source.
 [[nodiscard]] double draw();
 
+/// When its source was started, by the clock of the machine that made it.
+[[nodiscard]] WallTime begun(const store::RecordHeader& header);
+
 /// When the value stops being fresh.
 [[nodiscard]] WallTime expiry(const store::RecordHeader& header, const Windows& windows);
 

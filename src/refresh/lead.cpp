@@ -312,10 +312,7 @@ Result<Coalescer::Attempt> Coalescer::attempt(const Request& request, lock::Held
 Result<std::optional<Coalescer::Value>> Coalescer::taken(const Request& request) const {
   CACHECTL_ASSIGN(auto found, store::find(*root_, request.key));
   // Fresh by the maker's windows; the caller's may be narrower.
-  if (!found.entry || state_of(found.entry->header(), found.entry->last_used(),
-                               request.policy.windows, clock_->now()) != State::fresh) {
-    return std::optional<Value>();
-  }
+  if (!found.entry || !is_new_enough(request.policy, *found.entry)) return std::optional<Value>();
   return usable(std::move(found), store::Place::entry, request.source);
 }
 
@@ -324,9 +321,10 @@ Result<RunResult> Coalescer::lead(const Request& request, lock::HeldLock held) c
   if (shared == nullptr) return make(request, std::move(held));
   const auto& policy = request.policy;
   Shared::Turn<Value> turn;
-  if (policy.force && policy.coordination == Coordination::fleet) {
+  const bool asks = !policy.force || policy.forced_before != kNever;
+  if (!asks && policy.coordination == Coordination::fleet) {
     turn.lease = shared->lead(request.key, policy.deadline);
-  } else if (!policy.force) {
+  } else if (asks) {
     CACHECTL_ASSIGN(turn,
                     shared->take_or_lead<Value>(request.key, policy.retention, policy.coordination,
                                                 policy.deadline, [&] { return taken(request); }));
