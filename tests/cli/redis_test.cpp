@@ -238,6 +238,7 @@ TEST_CASE("redis: delete finds what only the server has, and does not claim what
 }
 
 TEST_CASE("redis: what is deleted while the password cannot be read may stay on the server") {
+  const bool all = GENERATE(false, true);
   Server server;
   const Host host(server);
   const auto file = host.sandbox().file("password");
@@ -257,7 +258,6 @@ TEST_CASE("redis: what is deleted while the password cannot be read may stay on 
                                 Catch::Contains("going on without it"));
   CHECK(is_one_message(stored.errors));
   CHECK(host({"set", "b", "v"}).status == 0);
-  const auto all = GENERATE(false, true);
   const auto outcome = all ? host({"delete", "--all", "--yes"}) : host({"delete", "a", "b"});
   CHECK(outcome.status == 0);
   CHECK_THAT(outcome.errors, Catch::Contains("warning: redis.password-file: ") &&
