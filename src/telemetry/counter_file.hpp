@@ -22,8 +22,9 @@
 // empty one; one of a later version is left alone, and nothing is counted. What stands in
 // the way is renamed over, never followed or written to.
 //
-// All room is allocated when the file is made, and its size is looked at before each count. A
-// page that the file system takes away all the same is found out (lock/mapped_file.hpp).
+// All room is allocated when the file is made, and its size is looked at before each count, but
+// for the first of a process where that needs the first page only (Extent). A page that the file
+// system takes away all the same is found out (lock/mapped_file.hpp).
 //
 // Thread-safe: no. Several processes and objects may use one file.
 #pragma once
