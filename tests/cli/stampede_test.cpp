@@ -161,9 +161,13 @@ TEST_CASE("stampede: when the leader is killed, the source dies and runs exactly
 
 TEST_CASE("stampede: a child of the source that outlives its killed leader keeps the lock") {
   // Not the source itself, which dies with the leader.
-  Crowd crowd("(while [ ! -e \"$gate\" ]; do sleep 0.02; done; sleep 0.3; echo end >> \"$log\")\n" +
-              std::string(kPayload));
+  Crowd crowd(
+      "(echo child >> \"$log\"; while [ ! -e \"$gate\" ]; do sleep 0.02; done; sleep 0.3\n"
+      "echo end >> \"$log\")\n" +
+      std::string(kPayload));
   crowd.gather();
+  // The source may have said that it began long before it has a child.
+  REQUIRE(wait_until([&] { return crowd.logged("child").size() == 1; }));
   crowd.send_to_leader(SIGKILL);
   // Long enough for a waiter to begin, were the lock free.
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
@@ -171,11 +175,13 @@ TEST_CASE("stampede: a child of the source that outlives its killed leader keeps
   crowd.open_gate();
   check_all_alike(crowd.outcomes_beside_leader(128 + SIGKILL), 0);
   const auto lines = crowd.logged("");
-  REQUIRE(lines.size() == 4);
+  REQUIRE(lines.size() == 6);
   CHECK(lines[0].starts_with("start "));
-  CHECK(lines[1] == "end");
-  CHECK(lines[2].starts_with("start "));
-  CHECK(lines[3] == "end");
+  CHECK(lines[1] == "child");
+  CHECK(lines[2] == "end");
+  CHECK(lines[3].starts_with("start "));
+  CHECK(lines[4] == "child");
+  CHECK(lines[5] == "end");
 }
 
 TEST_CASE("stampede: a signal to the leader reaches the source, stores nothing, one takes over") {
