@@ -85,7 +85,8 @@ TEST_CASE("refresh: no more sources than --jobs run at once, and each key's once
 TEST_CASE("refresh: a failure is its key's alone, and the status that of the last one named") {
   const Sandbox sandbox;
   configure_source(sandbox,
-                   "case $CACHECTL_KEY in k1) sleep 0.3; exit 3;; k3) exit 5;; "
+                   "case $CACHECTL_KEY in k1) until [ -e ../third ]; do sleep 0.05; done; sleep 1\n"
+                   "exit 3;; k3) : > ../third; exit 5;; "
                    "k5) kill -9 $PPID; sleep 5;; esac; echo of $CACHECTL_KEY\n");
   const auto some = sandbox.run({"refresh", "k1", "k2", "k3", "k4"});
   CHECK(some.status == 5);

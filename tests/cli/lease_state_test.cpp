@@ -100,7 +100,8 @@ TEST_CASE("gc: removes what dead leases left and leaves those that live") {
   CHECK(sandbox.run({"gc"}).status == 0);
   CHECK(files_of_leases(sandbox) == 2);
   const auto killed = acquire(sandbox, {"b"});
-  const auto expired = acquire(sandbox, {"c", "--lease", "10ms"});
+  const auto expired = acquire(sandbox, {"c"});
+  CHECK(sandbox.run({"lease", "renew", expired, "--lease", "10ms"}).status == 0);
   ::kill(holder_of_lease(sandbox, killed), SIGKILL);
   REQUIRE(wait_until([&] {
     return !shown(sandbox, killed)["alive"].get<bool>() &&

@@ -139,7 +139,9 @@ TEST_CASE("pool: when only the wrapper is killed, the replica stays its command'
          "$cachectl pool exec k -- sh -c 'echo mine > $CACHECTL_REPLICA/x; echo $$ > "
          "ready; read line < go; cat "
          "$CACHECTL_REPLICA/x > ../seen' & wrapper=$!\n"
-         "read pid < ready; kill -9 $wrapper\n"
+         "read pid < ready\n"
+         "until $cachectl pool list k | grep -q \"pid $pid (sh\"; do sleep 0.05; done\n"
+         "kill -9 $wrapper\n"
          "$cachectl pool list k | grep -c \"pid $pid (sh\"\n"
          "$cachectl pool exec k --timeout 100ms -- true 2>/dev/null; echo $?\n"
          "echo > go; $cachectl pool exec k -- cat ../seen");
@@ -239,17 +241,17 @@ TEST_CASE("pool: a command that has the only replica does not wait for another o
 TEST_CASE("pool: drain waits for an owner whose holder was killed, and knows its own shell") {
   const Sandbox sandbox;
   fill(sandbox, 1, "copy = \"copy\"\n");
-  const auto outcome =
-      sh(sandbox,
-         "sh -c 'a=$($cachectl pool checkout k); kill -9 $(sed -n s/^holder=//p "
-         "$CACHECTL_ROOT/leases/*[0-9a-f]); touch ready; sleep 0.6; :' &\n"
-         "until test -e ready; do sleep 0.01; done\n"
-         "$cachectl pool drain k --timeout 100ms 2>/dev/null; echo $?\n"
-         "$cachectl pool drain k --timeout 20s; echo $?; wait\n"
-         "a=$($cachectl pool checkout k); kill -9 $(sed -n s/^holder=//p "
-         "$CACHECTL_ROOT/leases/*[0-9a-f])\n"
-         "$cachectl pool drain k 2>&1 | grep -c 'this shell has'; $cachectl pool checkin $a "
-         "2>/dev/null; $cachectl pool drain k; echo $?");
+  const auto outcome = sh(
+      sandbox,
+      "sh -c 'a=$($cachectl pool checkout k); kill -9 $(sed -n s/^holder=//p "
+      "$CACHECTL_ROOT/leases/*[0-9a-f]); touch ready; until test -e go; do sleep 0.05; done; :' &\n"
+      "until test -e ready; do sleep 0.01; done\n"
+      "$cachectl pool drain k --timeout 100ms 2>/dev/null; echo $?\n"
+      "(sleep 0.3; touch go) & $cachectl pool drain k --timeout 20s; echo $?; wait\n"
+      "a=$($cachectl pool checkout k); kill -9 $(sed -n s/^holder=//p "
+      "$CACHECTL_ROOT/leases/*[0-9a-f])\n"
+      "$cachectl pool drain k 2>&1 | grep -c 'this shell has'; $cachectl pool checkin $a "
+      "2>/dev/null; $cachectl pool drain k; echo $?");
   CHECK(outcome.output == "124\n0\n1\n0\n");
 }
 

@@ -34,7 +34,7 @@ TEST_CASE("redis ping: says the round trip and the version, and fails within the
   SECTION("stopped") {
     REQUIRE(::kill(server.process().pid(), SIGSTOP) == 0);
     const auto start = std::chrono::steady_clock::now();
-    const auto failed = host({"redis", "ping"});
+    const auto failed = Host(server, Patience::usual)({"redis", "ping"});
     CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
     REQUIRE(::kill(server.process().pid(), SIGCONT) == 0);
     CHECK(failed.status == 125);

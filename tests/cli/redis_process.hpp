@@ -48,16 +48,24 @@ class RedisProcess {
   std::unique_ptr<Running> process_;
 };
 
+/// How long to wait for the server: as long as a busy machine may need, or no longer than usual.
+enum class Patience { long_enough, usual };
+
 /// A machine of the fleet: a root of its own.
 class Host {
  public:
-  explicit Host(const RedisProcess& server) : url_(server.url()) {}
+  explicit Host(const RedisProcess& server, Patience patience = Patience::long_enough)
+      : url_(server.url()), patience_(patience) {}
 
   Outcome operator()(std::vector<std::string> arguments) const {
     return run(program(std::move(arguments)));
   }
   [[nodiscard]] Program program(std::vector<std::string> arguments) const {
     auto program = sandbox_.cachectl(std::move(arguments));
+    for (const std::string what : {"CONNECT", "READ", "WRITE"}) {
+      if (patience_ == Patience::usual) break;
+      program.environment.push_back("CACHECTL_REDIS_" + what + "_TIMEOUT=20s");
+    }
     program.environment.push_back("CACHECTL_REDIS_URL=" + url_);
     return program;
   }
@@ -76,6 +84,7 @@ class Host {
  private:
   Sandbox sandbox_;
   std::string url_;
+  Patience patience_;
 };
 
 }  // namespace cachectl::test

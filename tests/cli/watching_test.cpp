@@ -81,8 +81,10 @@ TEST_CASE("watching: a wait for another machine says so") {
   }
   Running leading(leader.program({"get", "k"}));
   REQUIRE(wait_until([&] { return server.say("--raw keys '*lead' | wc -l") == "1\n"; }));
-  const Screen screen(waiter.sandbox(), "export CACHECTL_REDIS_URL=" + server.url() +
-                                            "; $cachectl get k; echo \"status $?.\"");
+  const Screen screen(waiter.sandbox(),
+                      "export CACHECTL_REDIS_URL=" + server.url() +
+                          " CACHECTL_REDIS_CONNECT_TIMEOUT=20s CACHECTL_REDIS_READ_TIMEOUT=20s; "
+                          "$cachectl get k; echo \"status $?.\"");
   CHECK(screen.has("waiting for 'k': "));
   CHECK(screen.has("; another machine makes it"));
   CHECK(changes(screen));

@@ -265,8 +265,10 @@ TEST_CASE("library: a failure is shared by all who wait, in both processes, and 
   REQUIRE(wait_until([&] { return calls_in(log) == 1; }));
   Forked second(body);
   REQUIRE(wait_until([&] { return waiting_for(test.file("cache.lock")) == 1; }));
-  // Each process has one that waits in the kernel; the others sleep in the process.
-  std::this_thread::sleep_for(milliseconds(100));
+  // Each process has one that waits in the kernel or works; the others sleep in the process.
+  for (const auto* process : {&first, &second}) {
+    REQUIRE(test::wait_until_asleep(process->pid(), 5 + 1));
+  }
   write_file(gate, "");
   CHECK(first.hear() == "5 miss");
   CHECK(second.hear() == "5 miss");

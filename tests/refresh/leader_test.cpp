@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <thread>
 
 #include "tests/refresh/asking.hpp"
 
@@ -60,15 +61,22 @@ TEST_CASE("leader killed: what its source left running keeps the lock until it h
   const auto key = key_of("key");
   const auto log = source.log_path();
   // The grandchild does not die with its parent, as nothing tells it to.
+  const auto gate = test.outside().file("opened");
   const auto command =
-      shell("echo start >> " + log + "; (sleep 0.5; echo left >> " + log + ") & wait; echo out");
+      shell("echo start >> " + log + "; (echo child >> " + log + "; until [ -e " + gate +
+            " ]; do sleep 0.02; done; echo left >> " + log + ") & wait; echo out");
   auto leader = asker(test, key, command);
   REQUIRE(wait_until([&] { return source.count("start") == 1; }));
   auto waiter = asker(test, key, command);
   REQUIRE(wait_until([&] { return waiting_for(test.file("cache.lock")) == 1; }));
+  REQUIRE(wait_until([&] { return source.count("child") == 1; }));
   leader.kill();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  CHECK(source.count("start") == 1);
+  write_file(gate, "");
   CHECK(waiter.hear() == "ran 0 [out\n] []");
-  CHECK(source.log() == std::vector<std::string>{"start", "left", "start", "left"});
+  CHECK(source.log() ==
+        std::vector<std::string>{"start", "child", "left", "start", "child", "left"});
 }
 
 TEST_CASE("leader killed: the source dies with it") {

@@ -32,13 +32,13 @@ void check_pairs(Machine& here, const std::vector<Key>& keys,
     longest = std::max<std::chrono::nanoseconds>(longest, std::chrono::steady_clock::now() - start);
     return result;
   };
-  const auto look = [&](const Key& key) {
-    const auto got = timed([&] { return here.fetch(key); });
+  const auto fetch = [&](const Key& key) {
+    auto got = timed([&] { return here.fetch(key); });
     if (!got && remote::kind_of(got.error()) != remote::Kind::connection) {
       wrong.push_back(got.error().describe());
     }
     if (got && *got && **got != here.record(key)) wrong.push_back("the value of " + key.bytes());
-    return got && got->has_value();
+    return got;
   };
   for (std::size_t i = 0; i < keys.size(); ++i) {
     if (i == keys.size() / 3) at_a_third();
@@ -48,19 +48,24 @@ void check_pairs(Machine& here, const std::vector<Key>& keys,
     if (!put && remote::kind_of(put.error()) != remote::Kind::connection) {
       wrong.push_back(put.error().describe());
     }
-    static_cast<void>(look(keys[i]));
+    static_cast<void>(fetch(keys[i]));
   }
   // What was acknowledged is there, or was not copied in time.
   int lost = 0;
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    CHECK(wait_until([&] { return timed([&] { return here.fetch(keys[i]); }).has_value(); }));
-    const bool is_there = look(keys[i]);
+    bool is_there = false;
+    CHECK(wait_until([&] {
+      const auto got = fetch(keys[i]);
+      is_there = got && *got;
+      return got.has_value();
+    }));
     if (is_acknowledged[i] && !is_there) ++lost;
   }
   int missing = 0;
-  for (const auto& key : keys) {
-    if (!here.publish(key)) wrong.push_back("cannot be published");
-    missing += look(key) ? 0 : 1;
+  for (std::size_t i = 0; i < keys.size(); i += 10) {
+    if (!here.publish(keys[i])) wrong.push_back("cannot be published");
+    const auto got = fetch(keys[i]);
+    missing += got && *got ? 0 : 1;
   }
   std::string all;
   for (const auto& what : wrong) all += what + '\n';

@@ -4,10 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include "lock/retry.hpp"
 #include "tests/support/temp_directory.hpp"
@@ -71,14 +74,32 @@ void Forked::kill() {
   wait();
 }
 
-bool wait_until_asleep(pid_t pid) {
-  const auto asleep = [&] {
-    const auto text = content_of("/proc/" + std::to_string(pid) + "/stat");
-    return text.substr(text.rfind(')') + 2, 1) == "S";
-  };
-  // Twice in a row: it may have slept a moment for another reason.
+namespace {
+
+bool sleeps(const std::filesystem::path& process) {
+  const auto text = content_of(process / "stat");
+  return text.substr(text.rfind(')') + 2, 1) == "S";
+}
+
+/// Ten times in a row: it may have slept a moment for another reason.
+bool wait_until_steady(const std::function<bool()>& condition) {
   int seen = 0;
-  return wait_until([&] { return (seen = asleep() ? seen + 1 : 0) == 10; });
+  return wait_until([&] { return (seen = condition() ? seen + 1 : 0) == 10; });
+}
+
+}  // namespace
+
+bool wait_until_asleep(pid_t pid) {
+  return wait_until_steady([&] { return sleeps("/proc/" + std::to_string(pid)); });
+}
+
+bool wait_until_asleep(pid_t pid, std::size_t threads) {
+  const auto tasks = "/proc/" + std::to_string(pid) + "/task";
+  return wait_until_steady([&] {
+    std::vector<std::filesystem::path> all;
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) all.push_back(task.path());
+    return all.size() == threads && std::all_of(all.begin(), all.end(), sleeps);
+  });
 }
 
 }  // namespace cachectl::test
