@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <map>
 #include <utility>
 
 #include "cli/command.hpp"
@@ -168,7 +167,9 @@ class DaemonCommand final : public Command {
     CACHECTL_ASSIGN(auto board, daemon::Board::create());
     daemon::Duties duties;
     duties.load = [this] { return load(); };
-    duties.refresh = [this](const std::string& name) { return refresh(name); };
+    duties.refresh = [this](const std::string& name, std::chrono::nanoseconds new_enough) {
+      return refresh(name, new_enough);
+    };
     duties.collect = [this] { return collect(); };
     duties.serve = [this](const daemon::Notice& notice) {
       DaemonPages pages(*current_, notice);
@@ -215,7 +216,6 @@ class DaemonCommand final : public Command {
     CACHECTL_ASSIGN(const auto servers, redis_servers(*settings));
     plan.follows = servers.has_value();
     shares_ = plan.follows;
-    note_definitions(plan.entries);
     current_ = std::move(next);
     return plan;
   }
@@ -233,12 +233,12 @@ class DaemonCommand final : public Command {
     return {};
   }
 
-  WorkReport refresh(const std::string& name) {
-    const auto done = try_refresh(name);
+  WorkReport refresh(const std::string& name, std::chrono::nanoseconds new_enough) {
+    const auto done = try_refresh(name, new_enough);
     return done ? *done : WorkReport{exit_status_of(done.error().code), done.error().describe()};
   }
 
-  Result<WorkReport> try_refresh(const std::string& name) {
+  Result<WorkReport> try_refresh(const std::string& name, std::chrono::nanoseconds new_enough) {
     std::string warning;
     current_->tell_warnings_to([&](const Error& what) { warning = what.describe(); });
     CACHECTL_ASSIGN(const auto listener, Listener::create());
@@ -247,7 +247,8 @@ class DaemonCommand final : public Command {
     CACHECTL_ASSIGN(const Cache* cache, current_->cache());
     configured->policy.force = true;
     if (shares_ && configured->entry.tiers == Tiers::all) {
-      configured->policy.forced_before = new_enough_since(name, *configured, cache->clock().now());
+      const bool any = new_enough == std::chrono::nanoseconds::max();
+      configured->policy.forced_before = any ? WallTime::min() : cache->clock().now() - new_enough;
     }
     CACHECTL_ASSIGN(const auto result, cache->run(key, configured->source, configured->policy,
                                                   {-1, listener.descriptor()}));
@@ -260,30 +261,6 @@ class DaemonCommand final : public Command {
       }
     }
     return report;
-  }
-
-  /// What was made by another definition than the one in force is not new enough.
-  void note_definitions(const std::vector<daemon::Schedule::Entry>& entries) {
-    std::map<std::string, Known> next;
-    for (const auto& entry : entries) {
-      Known known{entry.definition, WallTime::min()};
-      const auto before = known_.find(entry.name);
-      if (before != known_.end()) {
-        const bool changed = before->second.definition != entry.definition;
-        known.since = changed ? std::chrono::system_clock::now() : before->second.since;
-      }
-      next.emplace(entry.name, std::move(known));
-    }
-    known_ = std::move(next);
-  }
-
-  /// Since when another machine must have begun to make a value that spares us to do it.
-  [[nodiscard]] WallTime new_enough_since(const std::string& name, const Configured& configured,
-                                          WallTime now) const {
-    const auto known = known_.find(name);
-    const auto since = known == known_.end() ? WallTime::min() : known->second.since;
-    const auto age = daemon::new_enough(interval_of(configured.entry, configured.policy.windows));
-    return age == std::chrono::nanoseconds::max() ? since : std::max(since, now - age);
   }
 
   WorkReport follow() {
@@ -315,12 +292,6 @@ class DaemonCommand final : public Command {
   Session* session_ = nullptr;        // as the daemon was started
   std::unique_ptr<Session> current_;  // by the configuration in force
   std::optional<daemon::Instance> instance_;
-  /// How an entry is made, and since when as far as we have seen it change.
-  struct Known {
-    std::string definition;
-    WallTime since;
-  };
-  std::map<std::string, Known> known_;
   bool shares_ = false;  // values, with other machines
   lock::Fd listener_;
   std::string listens_at_ = kNowhere;  // as it was configured

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 
+#include "lock/number.hpp"
 #include "lock/retry.hpp"
 #include "src/config/duration.hpp"
 #include "src/refresh/freshness.hpp"
@@ -37,9 +37,7 @@ std::optional<Clock::time_point> after(Clock::time_point now, std::chrono::nanos
 /// What a refresh says that has found its value made.
 std::optional<std::chrono::nanoseconds> begun_ago(const lock::WorkReport& report) {
   std::int64_t ago = 0;
-  const auto* const end = report.text.data() + report.text.size();
-  const auto parsed = std::from_chars(report.text.data(), end, ago);
-  if (parsed.ec != std::errc() || ago < 0) return std::nullopt;
+  if (!parse_number(report.text, ago) || ago < 0) return std::nullopt;
   return std::chrono::nanoseconds(ago);
 }
 
@@ -94,8 +92,9 @@ Result<void> Daemon::start_work(Time now) {
 }
 
 void Daemon::launch(const std::string& name, Time now) {
-  auto worker = lock::Worker::start([&] { return duties_.refresh(name); }, trap_->previous_mask(),
-                                    lock::Bond::loose);
+  const auto new_enough = schedule_.new_enough(name, now);
+  auto worker = lock::Worker::start([&] { return duties_.refresh(name, new_enough); },
+                                    trap_->previous_mask(), lock::Bond::loose);
   if (worker) {
     const pid_t pid = worker->pid();
     running_.emplace(pid, Running{name, std::move(*worker), now});

@@ -40,9 +40,10 @@ struct Plan {
 struct Duties {
   /// Reads the configuration; from then on it is the one that the others go by.
   std::function<Result<Plan>()> load;
-  /// In a child: makes the value of an entry anew. Where another machine has made it, the text of
-  /// a success is how many nanoseconds ago that was begun.
-  std::function<lock::WorkReport(const std::string& name)> refresh;
+  /// In a child: makes the value of an entry anew, unless another machine began to make it less
+  /// than `new_enough` ago. Then the text of the success is how many nanoseconds ago that was.
+  std::function<lock::WorkReport(const std::string& name, std::chrono::nanoseconds new_enough)>
+      refresh;
   /// In a child.
   std::function<lock::WorkReport()> collect;
   /// In a child, which is started again when it ends: answers requests at the listener.

@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "lock/number.hpp"
 #include "lock/retry.hpp"
 
 namespace cachectl::daemon {
@@ -31,8 +31,7 @@ std::string_view variable(const Notify::Environment& environment, const char* na
 
 Result<std::uint64_t> number(std::string_view text, const char* name) {
   std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc() && end == text.data() + text.size()) return value;
+  if (parse_number(text, value)) return value;
   return fail(Errc::config, std::string(name) + ": '" + std::string(text) + "' is no number");
 }
 

@@ -29,11 +29,13 @@ Time later(Time now, nanoseconds duration) {
   return duration < Time::max() - now ? now + duration : Time::max();
 }
 
-/// A source that takes as long as its interval does not run without a pause.
+/// Between two runs: a source that takes as long as its interval does not run without a pause.
+nanoseconds least_pause(nanoseconds interval) { return std::max(interval / 10, kShortest); }
+
 nanoseconds pause_after_success(nanoseconds interval, nanoseconds took, double u) {
   if (interval == nanoseconds::max()) return interval;
   const auto on_time = interval - part(interval, kJitter * u) - std::min(took, interval);
-  return std::max({on_time, interval / 10, kShortest});
+  return std::max(on_time, least_pause(interval));
 }
 
 nanoseconds pause_after_failure(nanoseconds interval, std::uint64_t failures, double u) {
@@ -44,12 +46,6 @@ nanoseconds pause_after_failure(nanoseconds interval, std::uint64_t failures, do
 }
 
 }  // namespace
-
-nanoseconds new_enough(nanoseconds interval) {
-  if (interval == nanoseconds::max()) return interval;
-  const auto rest = std::max(interval / 10, kShortest);
-  return std::max(part(interval, 1 - kJitter) - rest, nanoseconds(0));
-}
 
 void Schedule::replace(const std::vector<Entry>& entries, Time now) {
   std::map<std::string, State> next;
@@ -64,7 +60,7 @@ void Schedule::replace(const std::vector<Entry>& entries, Time now) {
       state.entry = entry;
       state.tried = tried;
       state.again = state.again || (changed && state.runs);
-      if (changed) state.due = now;
+      if (changed) state.due = state.redefined = now;
     }
     next.emplace(entry.name, std::move(state));
   }
@@ -137,6 +133,17 @@ std::optional<nanoseconds> Schedule::pause(const std::string& name, Time now) co
   const auto found = entries_.find(name);
   if (found == entries_.end() || found->second.due == Time::max()) return std::nullopt;
   return std::max<nanoseconds>(found->second.due - now, nanoseconds(0));
+}
+
+nanoseconds Schedule::new_enough(const std::string& name, Time now) const {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return nanoseconds(0);
+  const auto& state = found->second;
+  auto age = state.entry.interval;
+  if (age != nanoseconds::max()) {
+    age = std::max(part(age, 1 - kJitter) - least_pause(age), nanoseconds(0));
+  }
+  return state.redefined == Time::min() ? age : std::min<nanoseconds>(age, now - state.redefined);
 }
 
 std::size_t Schedule::failing() const {

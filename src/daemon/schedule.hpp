@@ -26,10 +26,6 @@
 
 namespace cachectl::daemon {
 
-/// An entry with this interval need not be made anew if somebody began to make it less than this
-/// ago: there is time left for a rest, and to make it then.
-[[nodiscard]] std::chrono::nanoseconds new_enough(std::chrono::nanoseconds interval);
-
 class Schedule {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -70,6 +66,11 @@ class Schedule {
   [[nodiscard]] std::optional<std::chrono::nanoseconds> pause(const std::string& name,
                                                               Time now) const;
 
+  /// A value that somebody else began to make less than this ago need not be made anew: it is of
+  /// the present definition as far as can be known, and there is time left for a rest, and to
+  /// make it then. max: none need be.
+  [[nodiscard]] std::chrono::nanoseconds new_enough(const std::string& name, Time now) const;
+
   /// "12 entries, 1 failing: prices (status 22, 3 times)".
   [[nodiscard]] std::string describe() const;
 
@@ -77,6 +78,7 @@ class Schedule {
   struct State {
     Entry entry;
     Time due;
+    Time redefined = Time::min();
     bool runs = false;
     bool again = false;  // its definition has changed while it runs
     bool tried = false;

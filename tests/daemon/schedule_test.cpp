@@ -195,6 +195,26 @@ TEST_CASE("schedule: a new configuration adds, removes and changes entries") {
   CHECK(rest(schedule, then) == seconds(24));  // "same", as it was
 }
 
+TEST_CASE("schedule: what another began to make lately is new enough, if by the same definition") {
+  auto schedule = schedule_with(1);
+  schedule.replace({entry("short", seconds(2), true, "x"), entry("once", kForEver, true, "x"),
+                    entry("minute", minutes(1), true, "x")},
+                   kStart);
+  CHECK(schedule.new_enough("minute", kStart) == seconds(48));  // 6 s of jitter, 6 s of rest
+  CHECK(schedule.new_enough("short", kStart) == milliseconds(800));
+  CHECK(schedule.new_enough("once", kStart) == kForEver);
+  CHECK(schedule.new_enough("unknown", kStart) == seconds(0));
+  schedule.replace({entry("short", seconds(2), true, "x"), entry("once", kForEver, true, "y"),
+                    entry("minute", minutes(1), true, "y")},
+                   kStart);
+  for (const auto passed : {seconds(0), seconds(7), seconds(48), seconds(100)}) {
+    const auto now = kStart + passed;
+    CHECK(schedule.new_enough("minute", now) == std::min(passed, seconds(48)));
+    CHECK(schedule.new_enough("short", now) == milliseconds(800));
+    CHECK(schedule.new_enough("once", now) == passed);
+  }
+}
+
 TEST_CASE("schedule: a new configuration does not forget who fails") {
   auto schedule = schedule_with(1);
   schedule.replace({entry("a", minutes(1))}, kStart);
