@@ -19,16 +19,21 @@ namespace cachectl::lock {
 
 namespace {
 
+/// The beginning of a file of /proc/PID; empty when there is no such process, or we may not know.
+template <std::size_t kSize>
+std::string_view read_proc(pid_t pid, std::string_view name, std::array<char, kSize>& buffer) {
+  const auto path = "/proc/" + std::to_string(pid) + '/' + std::string(name);
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return {};
+  const auto got = read_full(file.get(), std::as_writable_bytes(std::span(buffer)), path);
+  return {buffer.data(), got.value_or(0)};
+}
+
 /// A field of /proc/PID/stat that is a number, counted from 1 as proc(5) does, behind the
 /// name; 0 when there is no such process, or we may not know.
 std::uint64_t stat_field(pid_t pid, int number) {
-  const std::string path = "/proc/" + std::to_string(pid) + "/stat";
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return 0;
   std::array<char, 1024> buffer;
-  const auto got = read_full(file.get(), std::as_writable_bytes(std::span(buffer)), path);
-  if (!got) return 0;
-  std::string_view text(buffer.data(), *got);
+  auto text = read_proc(pid, "stat", buffer);
   // The command name is in parentheses and may itself hold blanks and parentheses:
   // count fields from the last ')'. The one after it is field 3.
   const auto paren = text.rfind(')');
@@ -54,12 +59,8 @@ constexpr int kArgumentStart = 48;
 std::uint64_t start_ticks_of(pid_t pid) { return stat_field(pid, kStartTicks); }
 
 std::string command_line_of(pid_t pid) {
-  const std::string path = "/proc/" + std::to_string(pid) + "/cmdline";
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return {};
   std::array<char, 1024> buffer;  // longer ones are cut: it is for a person
-  const auto got = read_full(file.get(), std::as_writable_bytes(std::span(buffer)), path);
-  std::string_view text(buffer.data(), got.value_or(0));
+  auto text = read_proc(pid, "cmdline", buffer);
   std::vector<std::string> words;
   while (!text.empty()) {
     const auto end = text.find('\0');
@@ -75,12 +76,8 @@ namespace {
 bool is_wrapper(pid_t pid) {
   constexpr std::array<std::string_view, 9> kWrappers{
       "timeout", "time", "xargs", "flock", "sudo", "doas", "runuser", "chronic", "cachectl"};
-  const std::string path = "/proc/" + std::to_string(pid) + "/comm";
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return false;
   std::array<char, 32> buffer;
-  const auto got = read_full(file.get(), std::as_writable_bytes(std::span(buffer)), path);
-  const std::string_view text(buffer.data(), got.value_or(0));
+  const auto text = read_proc(pid, "comm", buffer);
   return std::find(kWrappers.begin(), kWrappers.end(), text.substr(0, text.find('\n'))) !=
          kWrappers.end();
 }

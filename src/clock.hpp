@@ -41,4 +41,11 @@ class SystemClock final : public Clock {
   return WallTime(seconds) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
+/// The other way round.
+[[nodiscard]] constexpr timespec file_time(WallTime time) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
+  return {static_cast<time_t>(seconds.time_since_epoch().count()),
+          static_cast<long>((time - seconds).count())};
+}
+
 }  // namespace cachectl

@@ -2,6 +2,8 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
+
 #include "lock/number.hpp"
 
 namespace cachectl {
@@ -138,6 +140,34 @@ std::string escaped(std::string_view bytes) {
     bytes.remove_prefix(taken);
   }
   return text;
+}
+
+std::optional<std::string> unescaped(std::string_view text) {
+  std::string bytes;
+  bytes.reserve(text.size());
+  while (!text.empty()) {
+    const auto backslash = std::min(text.find('\\'), text.size());
+    bytes += text.substr(0, backslash);
+    text.remove_prefix(backslash);
+    if (text.empty()) break;
+    const char kind = text.size() < 2 ? '\0' : text[1];
+    std::size_t taken = 2;
+    if (kind == 'n') {
+      bytes += '\n';
+    } else if (kind == 't') {
+      bytes += '\t';
+    } else if (kind == '\\') {
+      bytes += '\\';
+    } else if (unsigned char value = 0;
+               kind == 'x' && text.size() >= 4 && parse_number(text.substr(2, 2), value, 16)) {
+      bytes += static_cast<char>(value);
+      taken = 4;
+    } else {
+      return std::nullopt;
+    }
+    text.remove_prefix(taken);
+  }
+  return bytes;
 }
 
 }  // namespace cachectl

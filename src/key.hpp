@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -48,6 +49,9 @@ class Key {
 /// Safe to print on a terminal and on one line: control characters, backslashes and
 /// bytes that are no UTF-8 become \n, \t, \\ or \xNN; the rest stays as it is.
 [[nodiscard]] std::string escaped(std::string_view bytes);
+
+/// The bytes again; nullopt: escaped() does not write such text.
+[[nodiscard]] std::optional<std::string> unescaped(std::string_view text);
 
 /// Length of the valid UTF-8 sequence at the start of `bytes`; 0 when there is none.
 /// Overlong forms, surrogates and values above U+10FFFF are not valid.

@@ -59,6 +59,18 @@ TEST_CASE("escaped: what a terminal would obey is shown instead") {
                 "a") == "\\xffa");
 }
 
+TEST_CASE("unescaped: what was escaped is read again, and nothing else") {
+  std::string all;
+  for (int byte = 0; byte < 256; ++byte) all += static_cast<char>(byte);
+  for (const std::string& bytes :
+       {std::string(), std::string("plain"), all, "\xe2\x80\xae" + all}) {
+    CHECK(unescaped(escaped(bytes)) == bytes);
+  }
+  for (const char* text : {"\\", "a\\", "\\x", "\\x1", "\\xg0", "\\x-1", "\\q", "\\N"}) {
+    CHECK_FALSE(unescaped(text));
+  }
+}
+
 TEST_CASE("is_utf8: overlong forms, surrogates, cut sequences and huge values are not") {
   CHECK(is_utf8(""));
   CHECK(is_utf8("\xe2\x82\xac \xf0\x9f\x92\xbe"));

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <charconv>
 
 #include "lock/number.hpp"
 #include "src/key.hpp"
@@ -42,28 +41,6 @@ std::optional<WallTime> read_time(std::string_view text) {
     return kNever;
   }
   return WallTime(milliseconds(count));
-}
-
-/// The opposite of escaped().
-std::string unescaped(std::string_view text) {
-  std::string bytes;
-  while (!text.empty()) {
-    std::size_t taken = 1;
-    char byte = text[0];
-    if (byte == '\\' && text.size() >= 2) {
-      taken = 2;
-      byte = text[1] == 'n' ? '\n' : text[1] == 't' ? '\t' : text[1];
-      unsigned number = 0;
-      if (text[1] == 'x' && text.size() >= 4) {
-        std::from_chars(text.data() + 2, text.data() + 4, number, 16);
-        byte = static_cast<char>(number);
-        taken = 4;
-      }
-    }
-    bytes += byte;
-    text.remove_prefix(taken);
-  }
-  return bytes;
 }
 
 std::optional<std::string_view> value_of(std::string_view text, std::string_view name) {
@@ -133,15 +110,19 @@ std::optional<Description> Description::decode(std::string_view text) {
   constexpr std::string_view kKey = "key ";
   constexpr std::string_view kReplica = "replica ";
   constexpr std::string_view kOf = " of ";
-  if (holds.starts_with(kKey)) found.key = unescaped(holds.substr(kKey.size()));
+  std::optional<std::string_view> key;
+  if (holds.starts_with(kKey)) key = holds.substr(kKey.size());
   if (const auto of = holds.find(kOf);
       holds.starts_with(kReplica) && of != std::string_view::npos) {
     if (!parse_number(holds.substr(kReplica.size(), of - kReplica.size()), found.replica)) {
       return std::nullopt;
     }
-    found.key = unescaped(holds.substr(of + kOf.size()));
+    key = holds.substr(of + kOf.size());
   }
-  found.command = unescaped(value_of(text, "command").value_or(std::string_view()));
+  auto command = unescaped(value_of(text, "command").value_or(std::string_view()));
+  if (key) found.key = unescaped(*key);
+  if (!command || (key && !found.key)) return std::nullopt;
+  found.command = std::move(*command);
   return found;
 }
 

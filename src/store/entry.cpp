@@ -73,9 +73,7 @@ Entry::Entry(lock::Fd file, std::string path, std::vector<std::byte> head, Recor
       last_used_(last_used) {}
 
 void Entry::touch(WallTime now) const {
-  const auto whole = std::chrono::floor<std::chrono::seconds>(now);
-  const std::array<timespec, 2> times{
-      {{whole.time_since_epoch().count(), (now - whole).count()}, {0, UTIME_OMIT}}};
+  const std::array<timespec, 2> times{file_time(now), timespec{0, UTIME_OMIT}};
   ::futimens(file_.get(), times.data());
 }
 

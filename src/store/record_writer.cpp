@@ -15,18 +15,12 @@ namespace {
 constexpr std::size_t kWriteBlock = 128 * 1024;
 constexpr std::size_t kSendPiece = 2 * 1024 * 1024;
 
-timespec time_of(WallTime time) {
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
-  return {static_cast<time_t>(seconds.time_since_epoch().count()),
-          static_cast<long>((time - seconds).count())};
-}
-
 /// The access time of a record that was made just now is that of its making, to the nanosecond,
 /// until its first use.
 timespec access_time(WallTime created) {
   const auto age = SystemClock().now() - created;
   const bool is_new = age >= std::chrono::seconds(0) && age < std::chrono::seconds(1);
-  return is_new ? time_of(created) : timespec{0, UTIME_NOW};
+  return is_new ? file_time(created) : timespec{0, UTIME_NOW};
 }
 
 }  // namespace
@@ -115,7 +109,7 @@ Result<void> RecordWriter::publish(RecordHeader header, Place place, lock::Durab
   CACHECTL_ASSIGN(header, complete(header));
   // The modification time says when it expires: far enough where it never does; file systems that
   // cannot say so take the last date that they can.
-  const timespec times[2] = {access_time(header.created), time_of(header.expires)};
+  const timespec times[2] = {access_time(header.created), file_time(header.expires)};
   if (lock::retry([&] { return ::futimens(descriptor(), times); }) != 0) {
     return fail(system_error("set the time of " + path()));
   }

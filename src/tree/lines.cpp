@@ -25,33 +25,6 @@ std::string hex_of(std::uint64_t value) {
 /// What escaped() leaves as it is, and most names consist of.
 bool is_plain(char byte) { return byte >= 0x20 && byte < 0x7F && byte != '\\'; }
 
-bool unescape(std::string_view text, std::string& bytes) {
-  bytes.reserve(text.size());
-  while (!text.empty()) {
-    const auto backslash = std::min(text.find('\\'), text.size());
-    bytes += text.substr(0, backslash);
-    text.remove_prefix(backslash);
-    if (text.empty()) break;
-    const char kind = text.size() < 2 ? '\0' : text[1];
-    std::size_t taken = 2;
-    if (kind == 'n') {
-      bytes += '\n';
-    } else if (kind == 't') {
-      bytes += '\t';
-    } else if (kind == '\\') {
-      bytes += '\\';
-    } else if (unsigned value = 0;
-               kind == 'x' && text.size() >= 4 && parse_number(text.substr(2, 2), value, 16)) {
-      bytes += static_cast<char>(value);
-      taken = 4;
-    } else {
-      return false;
-    }
-    text.remove_prefix(taken);
-  }
-  return true;
-}
-
 tl::unexpected<Error> corrupt(std::string_view what, std::string_view why) {
   return fail(Errc::corrupt, std::string(what) + ": " + std::string(why));
 }
@@ -212,9 +185,9 @@ FileTime LineReader::time() {
 
 std::string LineReader::text() {
   const auto escaped = word();
-  std::string bytes;
-  if (escaped.empty() || !unescape(escaped, bytes)) good_ = false;
-  return bytes;
+  auto bytes = unescaped(escaped);
+  if (escaped.empty() || !bytes) good_ = false;
+  return std::move(bytes).value_or(std::string());
 }
 
 std::string LineReader::path() {
