@@ -95,8 +95,9 @@ Result<std::optional<Configured>> find_configured(Session& session, const Key& k
 Result<std::optional<Stored>> find_stored(const Cache& cache, const Key& key,
                                           const Configured& configured) {
   CACHECTL_ASSIGN(auto found, cache.inspect(key));
-  const bool is_tree = found.entry && found.entry->header().kind == store::Kind::tree;
-  if (!found.entry || is_tree != configured.source.makes_tree) return std::optional<Stored>();
+  if (!found.entry || found.entry->header().kind != configured.source.kind()) {
+    return std::optional<Stored>();
+  }
   const auto state = refresh::state_of(found.entry->header(), found.entry->last_used(),
                                        configured.policy.windows, cache.clock().now());
   return std::optional(Stored{std::move(*found.entry), state});

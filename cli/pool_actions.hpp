@@ -47,6 +47,12 @@ struct PoolArguments {
 /// None of the ways that pool.copy allows works, and why not each of them.
 [[nodiscard]] Error no_way(const Key& key, const std::string& why);
 
+/// Whether the command that runs us has this replica: $CACHECTL_REPLICA.
+[[nodiscard]] bool runs_with(const pool::SlotInfo& slot);
+
+/// "pid 812 (npm test)": who has a replica, for people.
+[[nodiscard]] std::string owner_text(pid_t pid, const std::string& command);
+
 /// "replica 1 by pid 812 (npm test); replica 2 by ...": who has one now.
 [[nodiscard]] std::string holders(const pool::Pool& pool);
 

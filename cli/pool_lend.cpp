@@ -27,13 +27,9 @@ struct Held {
 
 /// A command that has the only replica would wait for itself.
 Result<void> check_not_within(const pool::Pool& pool, const Key& key, unsigned most) {
-  const char* runs_with = ::getenv("CACHECTL_REPLICA");
-  if (most > 1 || runs_with == nullptr) return {};
+  if (most > 1 || ::getenv("CACHECTL_REPLICA") == nullptr) return {};
   CACHECTL_ASSIGN(const auto slots, pool.list());
-  const bool has_it = std::any_of(slots.begin(), slots.end(), [&](const auto& slot) {
-    return slot.condition == pool::Condition::leased && slot.path == runs_with;
-  });
-  if (!has_it) return {};
+  if (std::none_of(slots.begin(), slots.end(), runs_with)) return {};
   return fail(Errc::usage,
               "would wait for itself: it runs with the only replica of '" + key.printable() + "'",
               "use that one, $CACHECTL_REPLICA, or raise pool.max");
@@ -132,7 +128,7 @@ Result<lock::Child> start(const Session& session, Held& held, std::vector<Way> w
 }  // namespace
 
 Result<int> pool_exec(Session& session, const PoolArguments& arguments) {
-  const auto owner = fmt::format("pid {} ({})", ::getpid(), lock::shell_quoted(arguments.command));
+  const auto owner = owner_text(::getpid(), lock::shell_quoted(arguments.command));
   CACHECTL_ASSIGN(const auto key, pool_key(arguments));
   CACHECTL_ASSIGN(const auto chosen, pool_options(session, key));
   CACHECTL_ASSIGN(auto taken, take(session, key, chosen, chosen.ways, owner));
@@ -142,8 +138,7 @@ Result<int> pool_exec(Session& session, const PoolArguments& arguments) {
   CACHECTL_ASSIGN(auto child, start(session, held, chosen.ways, arguments.command, trap));
   // It has the replica for as long as it lives, whatever becomes of us. The number is for people.
   [[maybe_unused]] const auto noted = held.pool.note_owner(
-      held.slot, "",
-      fmt::format("pid {} ({})", child.pid(), lock::shell_quoted(arguments.command)));
+      held.slot, "", owner_text(child.pid(), lock::shell_quoted(arguments.command)));
   CACHECTL_ASSIGN(const auto status, child.wait(&trap));
   CACHECTL_TRY(held.pool.give_back(held.slot));
   return status.value;
@@ -152,7 +147,7 @@ Result<int> pool_exec(Session& session, const PoolArguments& arguments) {
 Result<int> pool_checkout(Session& session, const PoolArguments& arguments) {
   CACHECTL_ASSIGN(const auto duration, arguments.owner.duration());
   CACHECTL_ASSIGN(const auto owner, arguments.owner.owner());
-  const auto who = fmt::format("pid {} ({})", owner.identity().pid, owner.command());
+  const auto who = owner_text(owner.identity().pid, owner.command());
   CACHECTL_ASSIGN(const auto key, pool_key(arguments));
   CACHECTL_ASSIGN(const auto chosen, pool_options(session, key));
   const auto ways = copying(chosen.ways);
@@ -187,8 +182,7 @@ Result<void> publish(Session& session, const Cache& cache, const Key& key,
   // One that was put in its place would be followed: what it names is no replica.
   std::error_code unknown;
   if (std::filesystem::is_symlink(std::filesystem::symlink_status(path, unknown))) {
-    return fail(Errc::refused, path + ": is a symbolic link; a value is a file or a directory",
-                "nothing was published, and the replica stays yours");
+    return fail(Errc::refused, path + ": is a symbolic link; a value is a file or a directory");
   }
   CACHECTL_ASSIGN(const auto* settings, session.settings());
   const auto configured = settings->entries.find(key.bytes());
@@ -201,10 +195,8 @@ Result<void> publish(Session& session, const Cache& cache, const Key& key,
   policy.deadline = watching.watched(lock::Deadline::after(settings->timeout));
   policy.durability = Session::durability(*settings);
   policy.retention = retention(*settings);
-  auto published = cache.set_tree(key, path, policy);
-  if (published) return {};
-  return fail(
-      std::move(published).error().advising("nothing was published, and the replica stays yours"));
+  CACHECTL_TRY(cache.set_tree(key, path, policy));
+  return {};
 }
 
 }  // namespace
@@ -227,7 +219,12 @@ Result<int> pool_checkin(Session& session, const PoolArguments& arguments) {
     CACHECTL_ASSIGN(const auto lease, cache->find_lease(*id));
     if (!lease) return not_lent(session, arguments.name);
     CACHECTL_ASSIGN(const Key key, Key::from(lease->description.key.value_or("")));
-    const auto publish_it = [&] { return publish(session, *cache, key, lent->path); };
+    const auto publish_it = [&]() -> Result<void> {
+      auto published = publish(session, *cache, key, lent->path);
+      if (published) return {};
+      return fail(std::move(published).error().advising(
+          "nothing was published, and the replica stays yours"));
+    };
     if (!lease->alive) {
       CACHECTL_ASSIGN(const bool done, cache->take_back(lent->path, id->text(), publish_it));
       return done ? kDone : not_lent(session, arguments.name);
@@ -239,7 +236,7 @@ Result<int> pool_checkin(Session& session, const PoolArguments& arguments) {
   auto released = cache->release(*id);
   if (released) return kDone;
   if (released.error().code != Errc::lease_lost) return fail(std::move(released).error());
-  CACHECTL_ASSIGN([[maybe_unused]] const bool was_lent, cache->take_back(lent->path, id->text()));
+  CACHECTL_TRY(cache->take_back(lent->path, id->text()));
   [[maybe_unused]] const int failed = session.report(std::move(released).error().within("pool"));
   return kNo;
 }

@@ -1,5 +1,6 @@
 // What [entries.NAME.pool] says, as the options of a pool; and what actions share.
 #include <fmt/format.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -67,6 +68,15 @@ Error no_way(const Key& key, const std::string& why) {
   return {Errc::unsupported, 0,
           "no way that is allowed makes a replica of '" + key.printable() + "': " + why,
           "allow another one in pool.copy"};
+}
+
+bool runs_with(const pool::SlotInfo& slot) {
+  const char* replica = ::getenv("CACHECTL_REPLICA");
+  return replica != nullptr && slot.condition == pool::Condition::leased && slot.path == replica;
+}
+
+std::string owner_text(pid_t pid, const std::string& command) {
+  return fmt::format("pid {} ({})", pid, command);
 }
 
 std::string holders(const pool::Pool& pool) {

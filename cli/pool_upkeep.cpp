@@ -118,11 +118,10 @@ namespace {
 Result<void> check_not_ours(const Cache& cache, const Key& key, const pool::Pool& pool) {
   const auto shell = lock::ProcessIdentity::of(lock::calling_shell());
   CACHECTL_ASSIGN(const auto slots, pool.list());
-  const char* runs_with = ::getenv("CACHECTL_REPLICA");
   for (const auto& slot : slots) {
     if (slot.condition != pool::Condition::leased) continue;
     const auto what = fmt::format("replica {} of '{}'", slot.number, key.printable());
-    if (runs_with != nullptr && slot.path == runs_with) {
+    if (runs_with(slot)) {
       return fail(Errc::usage, "drain would wait for itself: it runs with " + what,
                   "drain when that command has ended");
     }

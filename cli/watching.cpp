@@ -25,7 +25,7 @@ std::string in_words(std::chrono::nanoseconds duration) {
 std::string describe(const std::optional<lock::OwnerNote>& owner, WallTime now) {
   if (!owner) return "held by an unknown process";
   // Who has the lock himself, and waits, waits for the leader of the fleet.
-  if (owner->process == lock::ProcessIdentity::of(::getpid())) return "another machine makes it";
+  if (owner->process == lock::ProcessIdentity::self()) return "another machine makes it";
   const auto age = std::max<std::chrono::nanoseconds>(now - owner->since, std::chrono::seconds(0));
   const bool gone = lock::liveness(owner->process) == lock::Liveness::gone;
   return fmt::format("held for {} by {}pid {} ({})", in_words(age), gone ? "a child of " : "",

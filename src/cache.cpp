@@ -162,9 +162,9 @@ Result<bool> Cache::whole(Result<void> verdict) const {
 namespace {
 
 Result<void> check_bytes(const Key& key, const store::Entry& entry) {
-  if (entry.header().kind == store::Kind::bytes) return {};
-  return fail(Errc::usage, "the value of '" + key.printable() + "' is a file or directory",
-              "find it with: cachectl path");
+  const auto kind = entry.header().kind;
+  if (kind == store::Kind::bytes) return {};
+  return fail(store::other_kind(key, kind, "find it with: cachectl path"));
 }
 
 }  // namespace
@@ -234,9 +234,9 @@ Result<std::optional<store::Tree>> Cache::tree(const Key& key) const {
       tell_read(key, nullptr, 0, asked);
       return std::optional<store::Tree>();
     }
-    if (entry->header().kind != store::Kind::tree) {
-      return fail(Errc::usage, "the value of '" + key.printable() + "' is no file or directory",
-                  "print it with: cachectl get");
+    const auto kind = entry->header().kind;
+    if (kind != store::Kind::tree) {
+      return fail(store::other_kind(key, kind, "print it with: cachectl get"));
     }
     CACHECTL_ASSIGN(const store::Root* root, state_->existing());
     CACHECTL_ASSIGN(auto found,

@@ -26,6 +26,9 @@ struct Source {
   /// The value is the file or directory that it makes at $CACHECTL_OUTPUT. What it prints
   /// is for people: its standard output goes where its standard error goes.
   bool makes_tree = false;
+  [[nodiscard]] store::Kind kind() const {
+    return makes_tree ? store::Kind::tree : store::Kind::bytes;
+  }
   /// The exit status by which it says that the value still holds, for another TTL.
   std::optional<int> not_modified = std::nullopt;
   /// How long it may run. Then it and all of its process group get SIGTERM, and five

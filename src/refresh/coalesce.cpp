@@ -98,7 +98,7 @@ Result<std::optional<Coalescer::Value>> Coalescer::usable(store::Lookup lookup, 
   }
   const auto& header = entry.header();
   const bool is_failure = from == store::Place::attempt && header.failures > 0;
-  if (!is_failure && source.makes_tree != (header.kind == store::Kind::tree)) return nothing;
+  if (!is_failure && header.kind != source.kind()) return nothing;
   Value value{std::move(entry), std::nullopt, is_failure};
   if (header.kind == store::Kind::tree) {
     CACHECTL_ASSIGN(value.tree, store::pin_tree(*root_, KeyHash::of(value.entry.key()),
@@ -160,17 +160,6 @@ Result<RunResult> Coalescer::run(const Key& key, const Source& source, const Run
   return result;
 }
 
-namespace {
-
-Error other_kind(const Key& key, bool is_tree) {
-  return {Errc::usage, 0,
-          "the value of '" + key.printable() + "' is " +
-              (is_tree ? "a file or directory" : "no file or directory"),
-          "use another key, or replace it with --force"};
-}
-
-}  // namespace
-
 Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
                                         const RunPolicy& policy, const Sink& sink,
                                         bool& started) const {
@@ -185,9 +174,9 @@ Result<RunResult> Coalescer::run_cached(const Key& key, const Source& source,
     if (state == State::stale && policy.stale_is_expired) state = State::expired;
     const bool is_due = state == State::stale ||
                         (state == State::fresh && refreshes_early(header, windows, now, draw()));
-    const bool is_tree = header.kind == store::Kind::tree;
-    if (state == State::fresh && policy.keeps_kind && is_tree != source.makes_tree) {
-      return fail(other_kind(key, is_tree));
+    if (state == State::fresh && policy.keeps_kind && header.kind != source.kind()) {
+      return fail(
+          store::other_kind(key, header.kind, "use another key, or replace it with --force"));
     }
     if (state == State::expired) {
       request.expired = header.generation;

@@ -93,8 +93,7 @@ Result<void> Incoming::publish(const store::Retention& retention) {
 
 Result<void> Incoming::copy_to(int descriptor, std::string_view name) {
   if (tree_) {
-    return fail(Errc::usage, "the value of '" + key_->printable() + "' is a file or directory",
-                "find it with: cachectl path");
+    return fail(store::other_kind(*key_, store::Kind::tree, "find it with: cachectl path"));
   }
   CACHECTL_TRY(writer_->flush());
   return copy_part(writer_->descriptor(), header_->payload_offset(), header_->output_size,

@@ -23,6 +23,13 @@ Result<Lookup> find_attempt(const Root& root, const Key& key, Want want) {
   return open_record(root.directory(), attempt_path(key.hash()), &key, want);
 }
 
+Error other_kind(const Key& key, Kind kind, std::string advice) {
+  const std::string is_one = kind == Kind::tree ? "a" : "no";
+  return {Errc::usage, 0,
+          "the value of '" + key.printable() + "' is " + is_one + " file or directory",
+          std::move(advice)};
+}
+
 Result<Newest> newest(const Root& root, const Key& key) {
   CACHECTL_ASSIGN(const auto record, find(root, key, Want::header));
   CACHECTL_ASSIGN(const auto attempt, find_attempt(root, key, Want::header));

@@ -18,6 +18,9 @@ namespace cachectl::store {
 [[nodiscard]] Result<Lookup> find_attempt(const Root& root, const Key& key,
                                           Want want = Want::value);
 
+/// The error of a caller who can do with values of the other kind only. `advice`: what to do.
+[[nodiscard]] Error other_kind(const Key& key, Kind kind, std::string advice);
+
 /// What a new record of a key follows.
 struct Newest {
   Generation generation = 0;  ///< of the newest of record and attempt; 0: there is neither

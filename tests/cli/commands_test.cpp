@@ -14,15 +14,6 @@
 
 namespace cachectl::test {
 
-namespace {
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-}  // namespace
-
 TEST_CASE("get: prints the values of all keys, and says no when one is missing") {
   const Sandbox sandbox;
   CHECK(sandbox.run({"set", "a", "1"}).status == 0);
@@ -62,7 +53,7 @@ TEST_CASE("get: a large damaged value is a miss, and nothing of it stays in a fi
     return run(get);
   };
   CHECK(copied(O_TRUNC).status == 0);
-  CHECK(read_file(sandbox.file("copy")) == set.input);
+  CHECK(content_of(sandbox.file("copy")) == set.input);
 
   const std::string path =
       nlohmann::json::parse(sandbox.run({"show", "--json", "k"}).output)["file"];
@@ -76,7 +67,7 @@ TEST_CASE("get: a large damaged value is a miss, and nothing of it stays in a fi
     const auto outcome = copied(flags);
     CHECK(outcome.status == 1);
     CHECK(is_one_message(outcome.errors));
-    CHECK(read_file(sandbox.file("copy")) == "mine");
+    CHECK(content_of(sandbox.file("copy")) == "mine");
   }
   CHECK(sandbox.run({"get", "k"}).output.empty());
 }
@@ -164,7 +155,7 @@ TEST_CASE("run: replays standard output, standard error and exit status") {
     CHECK(outcome.output == "to-output\n");
     CHECK(outcome.errors == "to-errors\n");
   }
-  CHECK(read_file(sandbox.file("log")) == "run\n");
+  CHECK(content_of(sandbox.file("log")) == "run\n");
 }
 
 TEST_CASE("run: by default only success is stored") {
@@ -172,7 +163,7 @@ TEST_CASE("run: by default only success is stored") {
   const auto script = sandbox.script("source", "echo run >> " + sandbox.file("log") + "\nexit 7\n");
   CHECK(sandbox.run({"run", "--", script}).status == 7);
   CHECK(sandbox.run({"run", "--", script}).status == 7);
-  CHECK(read_file(sandbox.file("log")) == "run\nrun\n");
+  CHECK(content_of(sandbox.file("log")) == "run\nrun\n");
 }
 
 TEST_CASE("run: the key depends on what it was told to depend on") {
@@ -187,7 +178,7 @@ TEST_CASE("run: the key depends on what it was told to depend on") {
     if (!variable.empty()) program.environment.push_back(variable);
     CHECK(run(program).status == 0);
     const int before = runs;
-    runs = static_cast<int>(lines_of(read_file(sandbox.file("log"))).size());
+    runs = static_cast<int>(lines_of(content_of(sandbox.file("log"))).size());
     return runs > before;
   };
   CHECK(ran({}));
@@ -218,7 +209,7 @@ TEST_CASE("run: serves nothing that is older than the caller's --ttl") {
   CHECK(sandbox.run({"run", "--ttl", "1h", "--", script}).status == 0);
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   CHECK(sandbox.run({"run", "--ttl", "20ms", "--", script}).status == 0);
-  CHECK(lines_of(read_file(sandbox.file("log"))).size() == 2);
+  CHECK(lines_of(content_of(sandbox.file("log"))).size() == 2);
 }
 
 TEST_CASE("run: options behind the command are the command's, with and without --") {
@@ -272,7 +263,7 @@ TEST_CASE("config: init writes what check accepts, and does not overwrite") {
 }
 
 TEST_CASE("documentation: the page of exit statuses is what the table says") {
-  CHECK(read_file(CACHECTL_SOURCE_DIR "/docs/exit-statuses.md") == cli::exit_statuses_markdown());
+  CHECK(content_of(CACHECTL_SOURCE_DIR "/docs/exit-statuses.md") == cli::exit_statuses_markdown());
 }
 
 TEST_CASE("run: a value that nobody has read for a while has expired, though it is looked at") {
