@@ -88,8 +88,12 @@ TEST_CASE("status: says who holds the lock of a key, and who waits for it") {
   REQUIRE(wait_until([&] { return holder.output() == "\n"; }));
   Running waiter(sandbox.cachectl({"set", "k", "new"}));
   Running other(sandbox.cachectl({"set", "k", "newer"}));
-  REQUIRE(wait_until([&] { return status_of(sandbox)["locks"][0]["waiting"] == 2; }));
-  const auto status = status_of(sandbox);
+  // One look may miss what the next one finds (see below).
+  nlohmann::json status;
+  REQUIRE(wait_until([&] {
+    status = status_of(sandbox);
+    return status["locks"][0]["waiting"] == 2;
+  }));
   REQUIRE(status["locks"].size() == 1);
   const auto& lock = status["locks"][0];
   CHECK(lock["kind"] == "key");
@@ -105,9 +109,13 @@ TEST_CASE("status: says who holds the lock of a key, and who waits for it") {
   std::set<pid_t> waiters;
   for (const auto& each : lock["waiters"]) waiters.insert(each["pid"].get<pid_t>());
   CHECK(waiters == std::set<pid_t>{waiter.pid(), other.pid()});
-  CHECK_THAT(sandbox.run({"status"}).output,
-             Catch::Contains("\nkey k                      exclusive") &&
-                 Catch::Contains("waits") && Catch::Contains(std::to_string(waiter.pid())));
+  std::string text;
+  CHECK(wait_until([&] {
+    text = sandbox.run({"status"}).output;
+    return text.find(std::to_string(waiter.pid())) != std::string::npos;
+  }));
+  CHECK_THAT(text,
+             Catch::Contains("\nkey k                      exclusive") && Catch::Contains("waits"));
 }
 
 TEST_CASE("status: tells the lock of the whole cache from that of a key") {
@@ -178,10 +186,11 @@ TEST_CASE("status: fits 80 columns, whatever keys and commands are called") {
   CHECK(outcome.output.find('\x1b') == std::string::npos);
 }
 
-TEST_CASE("status: looks at 20,000 entries and 100 leases in a moment") {
+TEST_CASE("status: looks at thousands of entries and 100 leases in a moment") {
   const Sandbox sandbox;
+  const int count = is_sanitized() ? 4'000 : 20'000;
   std::string lines;
-  for (int n = 0; n < 20'000; ++n)
+  for (int n = 0; n < count; ++n)
     lines += "{\"key\":\"k" + std::to_string(n) + "\",\"value\":\"\"}\n";
   auto program = sandbox.cachectl({"set", "--batch", "--durability", "none"});
   program.input = lines;
@@ -190,7 +199,7 @@ TEST_CASE("status: looks at 20,000 entries and 100 leases in a moment") {
   const auto start = std::chrono::steady_clock::now();
   const auto status = status_of(sandbox);
   const auto took = std::chrono::steady_clock::now() - start;
-  CHECK(status["entries"]["count"] == 20'000);
+  CHECK(status["entries"]["count"] == count);
   CHECK(status["leases"].size() == 100);
   // The kernel lists the locks of the machine page by page: what others lock and unlock meanwhile
   // can hide one from a look.
