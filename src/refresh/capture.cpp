@@ -58,6 +58,7 @@ class StreamCapture {
         // What cannot be recorded cannot be held back either.
         pass_on();
         stop_following();
+        give_up();
       } else {
         recorded_ += data.size();
         if (follower_) announce();
@@ -93,12 +94,17 @@ class StreamCapture {
     follower_.reset();
   }
 
+  /// False: it is neither recorded nor read by anybody any more.
+  [[nodiscard]] bool is_wanted() const { return !not_recorded_ || !not_passed_on_; }
+
   [[nodiscard]] std::uint64_t size() const { return size_; }
   [[nodiscard]] const std::optional<Error>& not_recorded() const { return not_recorded_; }
   [[nodiscard]] const std::optional<Error>& not_passed_on() const { return not_passed_on_; }
 
  protected:
   virtual Result<void> record(Bytes data) = 0;
+  /// Nothing more is recorded, and what was is of no use: the disk is to have its room back.
+  virtual void give_up() = 0;
   void follow(int from, std::uint64_t offset, bool hold_back) {
     if (to_ < 0) return;
     from_ = from;
@@ -144,6 +150,7 @@ class OutputCapture final : public StreamCapture {
     CACHECTL_TRY(writer_->append_output(data));
     return writer_->flush();
   }
+  void give_up() override { writer_->give_up(); }
   store::RecordWriter* writer_;
 };
 
@@ -182,6 +189,7 @@ class ErrorCapture final : public StreamCapture {
     recorded_size_ += data.size();
     return {};
   }
+  void give_up() override { file_.reset(); }
 
   const store::Root* root_;
   std::unique_ptr<lock::Directory> staging_;
@@ -189,13 +197,14 @@ class ErrorCapture final : public StreamCapture {
   std::uint64_t recorded_size_ = 0;
 };
 
-/// Reads once from a pipe into the capture; false at the end.
+/// Reads once from a pipe into the capture; false at the end. Without a reader, the source is told
+/// by SIGPIPE that nobody wants what it says.
 bool drain_once(const lock::Fd& pipe, std::span<std::byte> block, StreamCapture& capture) {
   const auto got = lock::read_some(pipe.get(), block, "pipe");
   if (!got) capture.lose_rest(got.error());
   if (!got || *got == 0) return false;
   capture.take(block.first(*got));
-  return true;
+  return capture.is_wanted();
 }
 
 /// A source at work: drains both pipes to their ends while passing signals on, and ends it

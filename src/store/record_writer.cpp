@@ -85,6 +85,11 @@ Result<void> RecordWriter::write(lock::Bytes data) {
   return {};
 }
 
+void RecordWriter::give_up() const {
+  // It goes with the file at the latest.
+  [[maybe_unused]] const int cut = lock::retry([&] { return ::ftruncate(descriptor(), 0); });
+}
+
 Result<RecordHeader> RecordWriter::complete(RecordHeader header) {
   header.payload_checksum = sum_.value();
   header.output_size = output_size_;

@@ -50,6 +50,9 @@ class RecordWriter {
   /// Completes the record and gives it its name. Errors as of StagedFile::commit.
   [[nodiscard]] Result<void> publish(RecordHeader header, Place place, lock::Durability durability);
 
+  /// Takes no more and is not published: gives the room of what it has back to the disk.
+  void give_up() const;
+
   [[nodiscard]] int descriptor() const { return file_.descriptor(); }
   [[nodiscard]] std::uint64_t payload_offset() const { return RecordHeader::kSize + key_.size(); }
   [[nodiscard]] std::uint64_t output_size() const { return output_size_; }

@@ -241,6 +241,45 @@ TEST_CASE("stream: a full disk keeps the old value and leaves nothing behind") {
   CHECK(sandbox.run({"set", "k", "new"}).status == 0);
 }
 
+TEST_CASE("stream: a full disk has its room back while the source goes on") {
+  const Sandbox sandbox;
+  const Mount disk(sandbox, "size=4m");
+  if (!disk.mounted()) return;
+  const auto gate = sandbox.file("gate");
+  Running source(sandbox.cachectl({"run", "--key", "k", "--", "sh", "-c",
+                                   "head -c 8388608 /dev/zero; echo full > " + gate +
+                                       ".full; until [ -e " + gate + " ]; do sleep 0.02; done"}));
+  REQUIRE(wait_until([&] { return fs::exists(gate + ".full"); }));
+  auto set = sandbox.cachectl({"set", "other"});
+  set.input = std::string(1024 * 1024, 'x');
+  CHECK(wait_until([&] { return run(set).status == 0; }, std::chrono::seconds(20)));
+  CHECK_FALSE(source.has_ended());
+  write_file(gate, "");
+  const auto outcome = source.wait();
+  CHECK(outcome.status == 125);
+  CHECK(outcome.output.size() == 8388608);
+}
+
+TEST_CASE("stream: a source that nobody reads and nothing stores ends as by SIGPIPE") {
+  const Sandbox sandbox;
+  const Mount disk(sandbox, "size=4m");
+  if (!disk.mounted()) return;
+  REQUIRE(sandbox.run({"set", "k", "old"}).status == 0);
+  for (const bool read_only : {false, true}) {
+    INFO("read-only " << read_only);
+    if (read_only) disk.make_read_only();
+    for (const std::string source : {"yes", "sh -c 'yes >&2'"}) {
+      const auto outcome =
+          run(sandbox.program({"bash", "-c",
+                               "\"$cachectl\" run --key e -- " + source +
+                                   " 2>&1 | head -1 >/dev/null; echo \"status ${PIPESTATUS[0]}\""}));
+      CHECK(outcome.output == "status 141\n");
+    }
+    CHECK(sandbox.run({"get", "k"}).output == "old");
+  }
+  CHECK(sandbox.staged().empty());
+}
+
 TEST_CASE("stream: a cache that may only be read serves, and run goes on without it") {
   const Sandbox sandbox;
   const Mount disk(sandbox, "size=4m");
