@@ -39,6 +39,7 @@ enum class Mode { shared, exclusive };
 struct Range {
   std::uint64_t start = 0;
   std::uint64_t length = 0;
+  bool operator==(const Range&) const = default;
 };
 
 /// What the backend of this build can do beyond the common contract.

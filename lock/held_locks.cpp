@@ -16,6 +16,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <utility>
 
 #include "lock/mount.hpp"
 #include "lock/number.hpp"
@@ -33,6 +34,7 @@ struct Line {
   pid_t pid = -1;
   std::string file;  ///< "fe:00:10953075"
   Range range;
+  bool operator==(const Line&) const = default;
 };
 
 std::optional<Line> parse_line(const std::string& text) {
@@ -135,6 +137,28 @@ Result<std::string> name_in_proc(int descriptor, std::string_view name) {
   return fmt::format("{}:{}", mount->device, inode);
 }
 
+std::vector<Line> look_at_lines_of(const std::string& file) {
+  std::vector<Line> found;
+  std::istringstream lines(read_proc("/proc/locks"));
+  for (std::string text; std::getline(lines, text);) {
+    auto line = parse_line(text);
+    if (line && line->file == file) found.push_back(std::move(*line));
+  }
+  return found;
+}
+
+/// The lines of /proc/locks that are of a file. The kernel lists the locks of the whole machine
+/// page by page, and each that comes or goes meanwhile moves the others, so that one is missing or
+/// there twice: until two looks agree.
+std::vector<Line> lines_of(const std::string& file) {
+  auto found = look_at_lines_of(file);
+  for (int again = 0; again < 5; ++again) {
+    auto last = std::exchange(found, look_at_lines_of(file));
+    if (last == found) break;
+  }
+  return found;
+}
+
 }  // namespace
 
 Result<std::vector<HeldRange>> held_ranges(int descriptor, std::string_view name) {
@@ -142,20 +166,17 @@ Result<std::vector<HeldRange>> held_ranges(int descriptor, std::string_view name
   CACHECTL_ASSIGN(const struct stat ours, status_of(descriptor, name));
   std::vector<HeldRange> held;
   HeldRange* last = nullptr;  // those who wait for a lock stand behind it
-  std::istringstream lines(read_proc("/proc/locks"));
-  for (std::string text; std::getline(lines, text);) {
-    const auto line = parse_line(text);
-    if (!line || line->file != file) continue;
-    if (line->waits) {
+  for (const auto& line : lines_of(file)) {
+    if (line.waits) {
       if (last != nullptr) ++last->waiting;
       continue;
     }
     const auto same = std::find_if(held.begin(), held.end(), [&](const HeldRange& other) {
-      return other.range.start == line->range.start && other.range.length == line->range.length;
+      return other.range == line.range;
     });
-    last = &*(same == held.end() ? held.insert(same, HeldRange{line->range, line->mode, {}, 0, {}})
+    last = &*(same == held.end() ? held.insert(same, HeldRange{line.range, line.mode, {}, 0, {}})
                                  : same);  // several may share it
-    if (line->pid > 0) add(last->holders, line->pid);
+    if (line.pid > 0) add(last->holders, line.pid);
   }
   if (held.empty()) return held;
   each_user(
