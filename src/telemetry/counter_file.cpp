@@ -92,6 +92,12 @@ Verdict judge(const MappedFile* mapped) {
   return mapped->status().st_size == off_t{CounterFile::kSize} ? head : Verdict::bad;
 }
 
+/// Whether a hit, which sees the first page only, is one of those that look at the whole file: one
+/// in 64.
+bool is_examined(const MappedFile& mapped) {
+  return mapped.word(start_of(0) + kFirstCounter + index_of(Counter::hits)).load() % 64 == 0;
+}
+
 }  // namespace
 
 bool CounterFile::is_in_first_page(std::chrono::nanoseconds hit) {
@@ -116,7 +122,9 @@ std::optional<CounterFile> CounterFile::open(const lock::Directory& root, mode_t
     // A page that is written first is faulted in once, and not once more for writing.
     if (mapped) mapped->word(kTouched).fetch_or(0, std::memory_order_relaxed);
     const auto verdict = is_part ? judge_head(mapped.get()) : judge(mapped.get());
-    if (verdict == Verdict::good) return CounterFile(std::move(mapped));
+    if (verdict == Verdict::good && !(is_part && is_examined(*mapped))) {
+      return CounterFile(std::move(mapped));
+    }
     extent = Extent::whole;  // which says more
     if (is_part) continue;
     if (verdict == Verdict::later) return std::nullopt;

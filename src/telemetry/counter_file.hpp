@@ -23,8 +23,8 @@
 // the way is renamed over, never followed or written to.
 //
 // All room is allocated when the file is made, and its size is looked at before each count, but
-// for the first of a process where that needs the first page only (Extent). A page that the file
-// system takes away all the same is found out (lock/mapped_file.hpp).
+// for the first of a process where that needs the first page only (Extent): then for one in 64. A
+// page that the file system takes away all the same is found out (lock/mapped_file.hpp).
 //
 // Thread-safe: no. Several processes and objects may use one file.
 #pragma once
@@ -50,8 +50,8 @@ class CounterFile {
   static constexpr std::size_t kRowSize = 8 * kPage;
   static constexpr std::size_t kSize = kPage + kRows * kRowSize;  ///< whole pages
 
-  /// What is mapped of it. The first page is enough to count one hit in row 0, and costs less;
-  /// is_current() is false then.
+  /// What is mapped of it at least. The first page is enough to count one hit in row 0, and costs
+  /// less; is_current() is false then.
   enum class Extent { first_page, whole };
 
   /// For adding. Made where it is missing, replaced where it is none. nullopt: nothing can be

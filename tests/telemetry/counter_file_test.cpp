@@ -91,13 +91,13 @@ TEST_CASE("counters: the first page is enough for a hit, and one that is none is
   const auto open = [&] {
     return CounterFile::open(place.root(), 0600, CounterFile::Extent::first_page);
   };
-  for (int hit = 1; hit <= 2; ++hit) {
+  for (int hit = 1; hit <= 3; ++hit) {
     auto file = open();
     REQUIRE(file);
     CHECK(file->add(0, Counter::hits, 1));
     CHECK(file->add(0, Counter::saved, 1));
     CHECK(file->add(0, Timing::hit, milliseconds(400)));
-    CHECK_FALSE(file->is_current(place.root()));
+    CHECK(file->is_current(place.root()) == (hit == 1));  // one in 64 looks at all of it
     CHECK(place.hits() == hit);
   }
   CHECK(CounterFile::is_in_first_page(milliseconds(400)));
@@ -348,6 +348,20 @@ TEST_CASE("counters: a file that was cut short or replaced is noticed before the
   CHECK_FALSE(file->is_current(place.root()));
   place.count();
   CHECK(place.hits() == 1);
+}
+
+TEST_CASE("counters: hits alone find out that the file has another length") {
+  const auto length = GENERATE(100, 4096, 100'000, 10'000'000);
+  const Place place;
+  place.count();
+  REQUIRE(::truncate(place.path().c_str(), length) == 0);
+  for (int hit = 0; hit < 64; ++hit) {
+    auto file = CounterFile::open(place.root(), 0600, CounterFile::Extent::first_page);
+    REQUIRE(file);
+    CHECK(file->add(0, Counter::hits, 1));
+  }
+  CHECK(fs::file_size(place.path()) == CounterFile::kSize);
+  CHECK(place.hits() > 0);
 }
 
 TEST_CASE("counters: pages that are gone are found out, and nobody is killed") {
