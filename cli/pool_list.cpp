@@ -99,7 +99,7 @@ Result<int> pool_list(Session& session, const PoolArguments& arguments) {
     const auto name = all ? fmt::format("{:<{}}  ", row.shown_key(), width) : std::string();
     text += name + text_line(row);
     if (!row.slot.state.why.empty()) {
-      text += fmt::format("{:{}}             ({})\n", "", name.size(), row.slot.state.why);
+      text += fmt::format("{:{}}             ({})\n", "", name.size(), escaped(row.slot.state.why));
     }
   }
   CACHECTL_TRY(session.print(text));

@@ -86,7 +86,7 @@ std::string holders(const pool::Pool& pool) {
   for (const auto& slot : *slots) {
     if (slot.condition != pool::Condition::leased) continue;
     text += fmt::format("{}replica {} by {}", text.empty() ? "" : "; ", slot.number,
-                        slot.state.owner.empty() ? "somebody" : slot.state.owner);
+                        slot.state.owner.empty() ? "somebody" : escaped(slot.state.owner));
   }
   return text;
 }

@@ -34,7 +34,7 @@ Result<void> tell_of_those_in_use(const Session& session, const Key& key, const 
   for (const auto& slot : slots) {
     if (slot.number <= wanted || slot.condition != pool::Condition::leased) continue;
     session.tell(fmt::format("replica {} of '{}' is in use, and stays: {}", slot.number,
-                             key.printable(), slot.state.owner));
+                             key.printable(), escaped(slot.state.owner)));
   }
   return {};
 }

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
+#include <utility>
 
 #include "lock/number.hpp"
 #include "lock/retry.hpp"
@@ -24,6 +26,14 @@ std::string line(std::string_view name, std::string_view value, std::size_t long
   auto text = escaped(value);
   if (text.size() > longest) text.resize(longest);
   return std::string(name) + '=' + text + '\n';
+}
+
+/// What line() has written, whose end may be a part of an escape.
+std::string value_in(std::string_view text) {
+  for (std::size_t cut = 0; cut <= std::min<std::size_t>(3, text.size()); ++cut) {
+    if (auto bytes = unescaped(text.substr(0, text.size() - cut))) return std::move(*bytes);
+  }
+  return std::string(text);
 }
 
 template <typename Names>
@@ -104,8 +114,8 @@ std::optional<ReplicaState> ReplicaState::decode(std::string_view text) {
   state.boot = boot;
   state.since = WallTime(std::chrono::milliseconds(milliseconds));
   state.lease = lease;
-  state.owner = owner;
-  state.why = why;
+  state.owner = value_in(owner);
+  state.why = value_in(why);
   return state;
 }
 

@@ -68,7 +68,7 @@ Error gave_up_waiting(const Root& root, lock::Slot slot, std::string_view what,
   return {Errc::timeout,
           0,
           "gave up waiting for the lock of " + std::string(what) + ", held by " +
-              (owner ? owner->describe(now) : "an unknown process"),
+              (owner ? escaped(owner->describe(now)) : "an unknown process"),
           {}};
 }
 

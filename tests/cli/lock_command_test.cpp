@@ -1,6 +1,7 @@
 // cachectl lock: who excludes whom, and what a command under the lock can do.
 #include <signal.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "tests/cli/support.hpp"
@@ -178,6 +179,30 @@ TEST_CASE("lock: who waits is told of its holder, also when commands inside have
   REQUIRE(sandbox.run({"set", "l", "v", "--lease", lease.substr(0, 16)}).status == 0);
   CHECK_THAT(sandbox.run({"set", "l", "w", "--timeout", "50ms"}).errors,
              Catch::Contains("held by pid " + std::to_string(::getpid()) + " "));
+}
+
+TEST_CASE(
+    "lock: who gives up is told of the holder's command, but a terminal is not told to obey") {
+  const Sandbox sandbox;
+  configure(sandbox, "[entries.k.pool]\nmax = 1\ncopy = \"copy\"\n");
+  REQUIRE(sandbox.run({"set", "k", "--dir", sandbox.file("work")}).status == 0);
+  const std::string script = "echo; exec sleep 60 # \x9b\xc2\x9b\xff\x1b";
+  for (const auto& words :
+       {std::vector<std::string>{"lock", "--key", "k"}, {"pool", "exec", "k"}}) {
+    auto holding = words;
+    holding.insert(holding.end(), {"--", "sh", "-c", script});
+    Running holder(sandbox.cachectl(holding));
+    REQUIRE(wait_until([&] { return holder.output() == "\n"; }));
+    auto asking = words;
+    asking.insert(asking.end(), {"--timeout", "10ms", "--", "true"});
+    const auto outcome = sandbox.run(asking);
+    CHECK(outcome.status == 124);
+    CHECK_THAT(outcome.errors, Catch::Contains("sleep 60 # \\x9b\\xc2\\x9b\\xff"));
+    const bool is_plain = std::all_of(outcome.errors.begin(), outcome.errors.end(), [](char byte) {
+      return byte == '\n' || (byte >= 0x20 && byte < 0x7f);
+    });
+    CHECK(is_plain);
+  }
 }
 
 TEST_CASE("lock: those who run one key inside it share one run") {
