@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "cli/columns.hpp"
 #include "cli/json.hpp"
@@ -38,7 +40,9 @@ std::string three_digits(nanoseconds duration) {
 std::string hits_in_percent(const telemetry::Row& row) {
   const auto ratio = telemetry::hit_ratio(row);
   if (!ratio) return "-";
-  return fmt::format("{:.1f} %", static_cast<double>(static_cast<int>(*ratio * 1000)) / 10);
+  // All only where it is all.
+  const auto tenths = std::min(std::lround(*ratio * 1000), *ratio < 1 ? 999L : 1000L);
+  return fmt::format("{:.1f} %", static_cast<double>(tenths) / 10);
 }
 
 std::string name_of_row(std::string_view name, std::size_t width) {

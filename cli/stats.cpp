@@ -1,6 +1,8 @@
 // cachectl stats [KEY-or-ENTRY...] [--format text|json|prometheus] [--json] [--reset] [--html FILE]
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -9,6 +11,7 @@
 #include "cli/events_page.hpp"
 #include "cli/json.hpp"
 #include "cli/paint.hpp"
+#include "lock/fd.hpp"
 #include "lock/retry.hpp"
 #include "src/config/duration.hpp"
 #include "src/config/size.hpp"
@@ -157,10 +160,11 @@ class Stats final : public Command {
  public:
   void define(Definition& definition) override {
     definition.positionals("ENTRY", names_, "Entries of the configuration, or keys of them", false);
-    definition.option("--format", format_, "F", "text, json or prometheus");
+    definition.option("--format", format_, "text|json|prometheus", "How to print them: as text");
     definition.flag("--json", json_, "The same as --format json");
     definition.flag("--reset", reset_, "Begin anew, once they are printed");
-    definition.option("--html", page_, "FILE", "Instead, make a page with charts of events.file");
+    definition.option("--html", page_, "FILE",
+                      "Instead, make a page with charts of events.file; -: print it");
     definition.footer(
         "What was counted in this cache, by all processes, since it was made or reset: for each\n"
         "[entries.NAME] that was used, and for all other keys together. Failures, hits and waits\n"
@@ -206,11 +210,26 @@ class Stats final : public Command {
       return fail(Errc::config, "there is no event log to make a page of",
                   "set events.file in the configuration");
     }
-    CACHECTL_ASSIGN(const auto summary, sum_up_events(settings->events_file));
-    const auto text = events_page(summary, settings->events_file, iso_time(SystemClock().now()));
-    const lock::Fd file(lock::retry(
-        [&] { return ::open(page_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); }));
+    const auto& log = settings->events_file;
+    CACHECTL_ASSIGN(const auto summary, sum_up_events(log));
+    const auto text = events_page(summary, log, iso_time(SystemClock().now()));
+    if (page_ == "-") {
+      CACHECTL_TRY(session.print(text));
+      return kDone;
+    }
+    const lock::Fd file(
+        lock::retry([&] { return ::open(page_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666); }));
     if (!file.valid()) return fail(system_error("open " + page_));
+    struct stat of_log {};
+    CACHECTL_ASSIGN(const auto of_page, lock::status_of(file.get(), page_));
+    if (::stat(log.c_str(), &of_log) == 0 && lock::same_file(of_log, of_page)) {
+      return fail(Errc::usage, page_ + ": is the event log itself",
+                  "give another name for the page");
+    }
+    // What is no plain file has no length.
+    if (S_ISREG(of_page.st_mode) && lock::retry([&] { return ::ftruncate(file.get(), 0); }) != 0) {
+      return fail(system_error("truncate " + page_));
+    }
     CACHECTL_TRY(lock::write_all(file.get(), lock::bytes_of(text), page_));
     return kDone;
   }

@@ -250,7 +250,8 @@ class Top final : public Command {
  public:
   void define(Definition& definition) override {
     definition.option("--interval", interval_, "D", "Time between two looks; 2s by default");
-    definition.option("--sort", sort_, "BY", "rate, requests, hits, failed, saved, wait or name");
+    definition.option("--sort", sort_, "rate|requests|hits|failed|saved|wait|name",
+                      "The order of the entries");
     definition.footer(
         "What status and stats print, again and again, until q or Ctrl-C: requests per second\n"
         "are those since the last look. Keys: r, t, h, f, s, w and n sort by rate, total "
@@ -264,17 +265,17 @@ class Top final : public Command {
     CACHECTL_ASSIGN(pause_, interval());
     CACHECTL_TRY(choose_order());
     CACHECTL_TRY(FullScreen::check());
-    CACHECTL_ASSIGN(const Cache* cache, session.cache());
+    CACHECTL_TRY(session.cache());
     // Before the terminal is changed: whatever ends us puts it back first.
     CACHECTL_ASSIGN(const auto trap, lock::SignalTrap::create({SIGHUP, SIGINT, SIGQUIT, SIGTERM,
                                                                SIGTSTP, SIGCONT, SIGWINCH}));
     FullScreen screen;
     while (!done_) {
-      if (!paused_ && steady_clock::now() >= next_) CACHECTL_TRY(look(*cache));
+      if (!paused_ && steady_clock::now() >= next_) CACHECTL_TRY(look(session));
       CACHECTL_ASSIGN(const bool entered, screen.enter());
       if (entered) {
         Picture picture(now_, before_ ? &*before_ : nullptr, FullScreen::size());
-        CACHECTL_TRY(screen.draw(picture.draw(cache->path(), *order_, reversed_, paused_)));
+        CACHECTL_TRY(screen.draw(picture.draw(path_, *order_, reversed_, paused_)));
       }
       CACHECTL_TRY(wait(trap, screen, entered));
     }
@@ -299,12 +300,18 @@ class Top final : public Command {
                 "rate, requests, hits, failed, saved, wait or name");
   }
 
-  Result<void> look(const Cache& cache) {
+  Result<void> look(const Session& session) {
     constexpr int kShare = 10;
     Moment moment;
     const auto begin = steady_clock::now();
-    CACHECTL_ASSIGN(moment.status, status::take(cache));
-    CACHECTL_ASSIGN(auto counted, cache.counters());
+    // Opened each time: it may have been removed, and made anew. With a configuration that is just
+    // being written there is still the last one.
+    auto next = session.anew();
+    if (next->cache() || !opened_) opened_ = std::move(next);
+    CACHECTL_ASSIGN(const Cache* cache, opened_->cache());
+    path_ = cache->path();
+    CACHECTL_ASSIGN(moment.status, status::take(*cache));
+    CACHECTL_ASSIGN(auto counted, cache->counters());
     if (counted) moment.report = std::move(*counted);
     moment.taken = steady_clock::now();
     if (now_.taken != steady_clock::time_point()) before_ = std::move(now_);
@@ -361,6 +368,8 @@ class Top final : public Command {
   bool reversed_ = false;
   bool paused_ = false;
   bool done_ = false;
+  std::unique_ptr<Session> opened_;  // the last look's
+  std::string path_;
   Moment now_;
   std::optional<Moment> before_;
   steady_clock::time_point next_;  // of the next look

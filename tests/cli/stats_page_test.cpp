@@ -1,6 +1,7 @@
 // stats --html: the page that an event log becomes.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <filesystem>
 
 #include "tests/cli/support.hpp"
 
@@ -64,6 +65,26 @@ TEST_CASE("stats: the page of a log with lines that are no events, and of none")
   CHECK(page.find("3 lines could not be read") != std::string::npos);
   CHECK(page.find("1 locks, the longest wait 1.5 s, 1 given up") != std::string::npos);
   CHECK(page.find("2026-11-22 12:00:00: 0 refreshed, 1 failed") != std::string::npos);
+}
+
+TEST_CASE("stats: a page is printed on request, and never written over its log") {
+  const Sandbox sandbox;
+  log_to_file(sandbox);
+  REQUIRE(sandbox.run({"set", "k", "v"}).status == 0);
+  const auto printed = sandbox.run({"stats", "--html", "-"});
+  CHECK(printed.status == 0);
+  CHECK(printed.output.starts_with("<!DOCTYPE html>"));
+  const auto log = content_of(sandbox.file("events"));
+  std::filesystem::create_symlink(sandbox.file("events"), sandbox.file("other-name"));
+  for (const auto* name : {"events", "other-name"}) {
+    const auto refused = sandbox.run({"stats", "--html", sandbox.file(name)});
+    CHECK(refused.status == 2);
+    CHECK(is_one_message(refused.errors));
+    CHECK(content_of(sandbox.file("events")) == log);
+  }
+  // A shorter one leaves nothing of what was there.
+  write_file(sandbox.file("page.html"), std::string(1'000'000, 'x'));
+  CHECK(page_of(sandbox).ends_with("</html>\n"));
 }
 
 TEST_CASE("stats: no page without a log") {

@@ -128,7 +128,7 @@ TEST_CASE("stats: the text fits 80 columns, and is coloured on a terminal only")
   for (const auto& arguments : {std::vector<std::string>{"stats"}, {"stats", "prices", longest}}) {
     const auto told = sandbox.run(arguments);
     CHECK(told.status == 0);
-    CHECK_THAT(told.output, Catch::Contains("prices") && Catch::Contains("66.6 %"));
+    CHECK_THAT(told.output, Catch::Contains("prices") && Catch::Contains("66.7 %"));
     CHECK(told.output.find('\x1b') == std::string::npos);
     for (const auto& line : lines_of(told.output)) {
       INFO(line);

@@ -76,6 +76,24 @@ TEST_CASE("top: shows entries, requests and locks, and what changes, in place") 
   CHECK(text.find("waits") == std::string::npos);
 }
 
+TEST_CASE("top: a cache that is removed and made anew is seen again") {
+  const Sandbox sandbox;
+  configure_three(sandbox);
+  hit(sandbox, "alpha", 1);
+  const Screen screen(sandbox, "exec $cachectl top --interval 200ms", 80, 24);
+  CHECK(screen.has("entries  1: 1 fresh"));
+  std::filesystem::remove_all(sandbox.root());
+  CHECK(screen.has("the cache is not there yet"));
+  hit(sandbox, "alpha", 1);
+  hit(sandbox, "beta", 1);
+  CHECK(screen.has("entries  2: 2 fresh"));
+  // A configuration that is just being written changes nothing.
+  configure(sandbox, "[entries.");
+  write_file(sandbox.file("empty"), "");
+  REQUIRE(sandbox.run({"--config", sandbox.file("empty"), "set", "k", "v"}).status == 0);
+  CHECK(screen.has("entries  3: 3 fresh"));
+}
+
 TEST_CASE("top: a rate is that of the time between two looks") {
   const Sandbox sandbox;
   configure_three(sandbox);
