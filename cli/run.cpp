@@ -43,7 +43,9 @@ class Run final : public Command {
     definition.command_line(command_);
     definition.footer(
         "Replays standard output, standard error and exit status of COMMAND. All who ask for it\n"
-        "while it runs share that one run, its failure too. COMMAND reads from /dev/null.\n"
+        "while it runs share that one run, its failure too. COMMAND reads from /dev/null, and "
+        "runs\n"
+        "to its end where its reader goes away (| head), as long as its output can be stored.\n"
         "With --tree, COMMAND makes a file or directory at $CACHECTL_OUTPUT, may start from the\n"
         "last one at $CACHECTL_PREVIOUS, and the path of the value is printed.");
   }

@@ -19,8 +19,8 @@ void GlobalOptions::define(Definition& definition) {
   definition.option("--config", config_file, "FILE", "Read this configuration file");
   definition.flag("-q,--quiet", quiet, "Errors only: no warnings, and nothing while it waits");
   definition.flag("-v,--verbose", verbose, "Say what it does: hits, misses, waits, runs");
-  definition.setting("--log-level", "log.level", "LEVEL",
-                     "error, warning, notice (the default), info, debug");
+  definition.setting("--log-level", "log.level", "error|warning|notice|info|debug",
+                     "What is said at least; else notice");
   definition.setting("--log-format", "log.format", "text|json",
                      "Messages as lines for people, or as JSON");
   definition.status("-E,--timeout-status", timeout_status, "N",

@@ -53,7 +53,12 @@ tl::expected<Request, Answer> parse(std::string_view head) {
   if (!is_head && message.method() != http::verb::get) {
     return tl::unexpected(Answer{405, "text/plain", "only GET and HEAD\n"});
   }
-  const std::string_view target(message.target().data(), message.target().size());
+  std::string_view target(message.target().data(), message.target().size());
+  // In the form for proxies, which every server has to take (RFC 9112, 3.2.2).
+  if (const auto authority = target.find("://"); authority < target.find('/')) {
+    target.remove_prefix(std::min(target.find('/', authority + 3), target.size()));
+    if (target.empty()) target = "/";
+  }
   return Request{is_head, std::string(target.substr(0, target.find('?')))};
 }
 
@@ -253,7 +258,7 @@ Result<lock::Fd> listen_on(const std::string& text) {
   const auto size = parse_address(text, address);
   if (!size) {
     return fail(Errc::config, "daemon.listen: '" + escaped(text) + "' is no address with a port",
-                "write 127.0.0.1:9100 or [::1]:9100, or off");
+                "write 9100, 127.0.0.1:9100 or [::1]:9100, or off");
   }
   const auto what = "listen at " + escaped(text);
   lock::Fd socket(::socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

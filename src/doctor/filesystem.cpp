@@ -262,7 +262,8 @@ void check_space(const Directory& directory, Report& report) {
   const std::uint64_t size = std::uint64_t{status.f_blocks} * status.f_frsize;
   const auto text =
       fmt::format("{} of {} free", config::format_size(free), config::format_size(size));
-  const std::string advice = "remove what is not needed: cachectl gc --max-size SIZE";
+  const std::string advice =
+      "make room on it; of what is cached, cachectl gc --max-size SIZE leaves SIZE";
   if (free < kNoSpace) {
     report.failure(check, text, advice);
   } else if (free < kLittleSpace && free < size / 10) {

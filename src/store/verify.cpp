@@ -59,6 +59,12 @@ Result<void> add_trees(const Root& root, std::vector<Item>& items) {
   return {};
 }
 
+/// A message that begins with the path that stands in front of it anyway.
+std::string without(const std::string& path, const std::string& message) {
+  const auto beginning = path + ": ";
+  return message.starts_with(beginning) ? message.substr(beginning.size()) : message;
+}
+
 class Verifier {
  public:
   Verifier(const Root& root, const VerifyOptions& options) : root_(root), options_(options) {}
@@ -91,8 +97,8 @@ class Verifier {
     if (item.path.empty()) return look_at_tree(item);
     const auto path = root_.directory().path_of(item.path);
     auto found = open_record(root_.directory(), item.path, nullptr, Want::look);
-    if (!found) return tell(path, {found.error().message}, 0);
-    if (found->defect) return tell(path, {found->defect->message}, 0);
+    if (!found) return tell(path, {without(path, found.error().message)}, 0);
+    if (found->defect) return tell(path, {without(path, found->defect->message)}, 0);
     if (!found->entry) return;  // removed meanwhile
     auto& entry = *found->entry;
     const auto size = entry.header().file_size();

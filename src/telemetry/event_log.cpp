@@ -63,7 +63,7 @@ Result<void> check(const std::string& path, const struct stat& file, mode_t mode
     why = "belongs to another user";
   }
   if (why == nullptr) return {};
-  return fail(Errc::refused, path + ": " + why, "remove it, or set events.file to another");
+  return fail(Errc::refused, path + ": " + why, "set events.file to one that is the cache's alone");
 }
 
 lock::Fd open_log(const std::string& path, int flags, mode_t mode) {

@@ -155,6 +155,10 @@ void completes_everything(Shell& shell, const Sandbox& sandbox) {
   CHECK(offered(shell, "cachectl run --ttl", 2) == Words{"--ttl", "--ttl-by-status"});
   CHECK(offered(shell, "cachectl gc --dr", 2) == Words{"--dry-run"});
   CHECK(offered(shell, "cachectl run --on-error ", 3) == Words{"fail", "last-good", "stale"});
+  CHECK(offered(shell, "cachectl stats --format ", 3) == Words{"json", "prometheus", "text"});
+  CHECK(offered(shell, "cachectl top --sort r", 3) == Words{"rate", "requests"});
+  CHECK(offered(shell, "cachectl get --log-level ", 3) ==
+        Words{"debug", "error", "info", "notice", "warning"});
   CHECK(offered(shell, "cachectl lease ", 2) == Words{"list", "renew", "show"});
   CHECK(offered(shell, "cachectl pool re", 2) == Words{"reset", "resize"});
   CHECK(offered(shell, "cachectl redis ", 2) == Words{"flush", "ping", "stats"});

@@ -130,6 +130,12 @@ TEST_CASE(
   CHECK(head == page.substr(0, page.find("\r\n\r\n") + 4));
   CHECK_THAT(get(port, "/healthz?probe=1"), begins("HTTP/1.1 200 "));
   CHECK_THAT(get(port, "/../etc/passwd"), begins("HTTP/1.1 404 "));
+  // The form for proxies (RFC 9112, 3.2.2).
+  CHECK_THAT(get(port, "http://127.0.0.1/healthz"), begins("HTTP/1.1 200 "));
+  CHECK_THAT(get(port, "http://127.0.0.1:9100/healthz?a=://"), begins("HTTP/1.1 200 "));
+  CHECK_THAT(get(port, "http://127.0.0.1"), begins("HTTP/1.1 200 "));
+  CHECK_THAT(get(port, "http://127.0.0.1/none"), begins("HTTP/1.1 404 "));
+  CHECK_THAT(get(port, "/none?a=://b/healthz"), begins("HTTP/1.1 404 "));
   CHECK_THAT(ask(port, "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"),
              begins("HTTP/1.1 405 ") && Catch::Contains("\r\nAllow: GET, HEAD\r\n"));
   CHECK_THAT(ask(port, "DELETE /metrics HTTP/1.1\r\n\r\n"), begins("HTTP/1.1 405 "));

@@ -269,10 +269,10 @@ TEST_CASE("stream: a source that nobody reads and nothing stores ends as by SIGP
     INFO("read-only " << read_only);
     if (read_only) disk.make_read_only();
     for (const std::string source : {"yes", "sh -c 'yes >&2'"}) {
-      const auto outcome =
-          run(sandbox.program({"bash", "-c",
-                               "\"$cachectl\" run --key e -- " + source +
-                                   " 2>&1 | head -1 >/dev/null; echo \"status ${PIPESTATUS[0]}\""}));
+      const auto outcome = run(
+          sandbox.program({"bash", "-c",
+                           "\"$cachectl\" run --key e -- " + source +
+                               " 2>&1 | head -1 >/dev/null; echo \"status ${PIPESTATUS[0]}\""}));
       CHECK(outcome.output == "status 141\n");
     }
     CHECK(sandbox.run({"get", "k"}).output == "old");
