@@ -257,6 +257,7 @@ TEST_CASE("library: a failure is shared by all who wait, in both processes, and 
         if (got.find("the shop is closed") != std::string::npos) ++failed;
       });
     }
+    link.say("started");
     for (auto& thread : threads) thread.join();
     link.say(std::to_string(failed) + " " + shown(cache.get(key)));
     return 0;
@@ -267,7 +268,8 @@ TEST_CASE("library: a failure is shared by all who wait, in both processes, and 
   REQUIRE(wait_until([&] { return waiting_for(test.file("cache.lock")) == 1; }));
   // Each process has one that waits in the kernel or works; the others sleep in the process.
   for (const auto* process : {&first, &second}) {
-    REQUIRE(test::wait_until_asleep(process->pid(), 5 + 1));
+    REQUIRE(process->hear() == "started");
+    REQUIRE(test::wait_until_all_asleep(process->pid()));
   }
   write_file(gate, "");
   CHECK(first.hear() == "5 miss");

@@ -93,12 +93,12 @@ bool wait_until_asleep(pid_t pid) {
   return wait_until_steady([&] { return sleeps("/proc/" + std::to_string(pid)); });
 }
 
-bool wait_until_asleep(pid_t pid, std::size_t threads) {
+bool wait_until_all_asleep(pid_t pid) {
   const auto tasks = "/proc/" + std::to_string(pid) + "/task";
   return wait_until_steady([&] {
     std::vector<std::filesystem::path> all;
     for (const auto& task : std::filesystem::directory_iterator(tasks)) all.push_back(task.path());
-    return all.size() == threads && std::all_of(all.begin(), all.end(), sleeps);
+    return std::all_of(all.begin(), all.end(), sleeps);
   });
 }
 

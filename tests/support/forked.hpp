@@ -42,7 +42,7 @@ class Forked {
 /// Waits until a process sleeps in the kernel, as one does that waits for a lock.
 [[nodiscard]] bool wait_until_asleep(pid_t pid);
 
-/// Waits until a process has so many threads, and all of them sleep.
-[[nodiscard]] bool wait_until_asleep(pid_t pid, std::size_t threads);
+/// Waits until all threads of a process sleep.
+[[nodiscard]] bool wait_until_all_asleep(pid_t pid);
 
 }  // namespace cachectl::test
