@@ -123,14 +123,14 @@ TEST_CASE("status: tells the lock of the whole cache from that of a key") {
   const auto reader = acquire(sandbox, {"--shared", "a key"});
   // Waits for the whole, and keeps others from passing it.
   Running whole(sandbox.cachectl({"lock", "--", "sh", "-c", "echo got; exec sleep 60"}));
-  const auto kinds = [&] {
+  // One look may miss what the next one finds (see below).
+  nlohmann::json status;
+  REQUIRE(wait_until([&] {
+    status = status_of(sandbox);
     std::multiset<std::string> found;
-    const auto status = status_of(sandbox);
     for (const auto& lock : status["locks"]) found.insert(lock["kind"]);
-    return found;
-  };
-  REQUIRE(wait_until([&] { return kinds() == std::multiset<std::string>{"key", "turn"}; }));
-  const auto status = status_of(sandbox);
+    return found == std::multiset<std::string>{"key", "turn"};
+  }));
   const auto& key = status["locks"][status["locks"][0]["kind"] == "key" ? 0 : 1];
   CHECK(key["mode"] == "shared");
   CHECK(key["key"] == "a key");  // that of the lease: nothing is stored
@@ -139,8 +139,11 @@ TEST_CASE("status: tells the lock of the whole cache from that of a key") {
   CHECK(key["waiters"][0]["pid"] == whole.pid());
   REQUIRE(sandbox.run({"release", reader}).status == 0);
   REQUIRE(wait_until([&] { return whole.output() == "got\n"; }));
-  const auto held = status_of(sandbox);
-  REQUIRE(held["locks"].size() == 1);
+  nlohmann::json held;
+  REQUIRE(wait_until([&] {
+    held = status_of(sandbox);
+    return held["locks"].size() == 1;
+  }));
   CHECK(held["locks"][0]["kind"] == "cache");
   CHECK(held["locks"][0]["owner"]["pid"] == whole.pid());
 }
