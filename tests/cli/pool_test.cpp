@@ -124,11 +124,7 @@ TEST_CASE("pool: whoever finds none waits in order, and names the holders when h
   for (std::size_t each = 2; each <= 5; ++each) {
     all.push_back(exec("echo " + std::to_string(each) + " >> ../order; sleep 0.05"));
     // A single look may count one twice, as the kernel lists the locks in parts.
-    int seen = 0;
-    REQUIRE(wait_until([&] {
-      seen = locks_of_pool(sandbox) == lent + each - 1 ? seen + 1 : 0;
-      return seen == 5;
-    }));
+    REQUIRE(wait_until_steady([&] { return locks_of_pool(sandbox) == lent + each - 1; }));
   }
   REQUIRE(sh(sandbox, "echo > go").status == 0);
   for (auto& each : all) CHECK(each.wait().status == 0);

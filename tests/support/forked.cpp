@@ -81,12 +81,6 @@ bool sleeps(const std::filesystem::path& process) {
   return text.substr(text.rfind(')') + 2, 1) == "S";
 }
 
-/// Ten times in a row: it may have slept a moment for another reason.
-bool wait_until_steady(const std::function<bool()>& condition) {
-  int seen = 0;
-  return wait_until([&] { return (seen = condition() ? seen + 1 : 0) == 10; });
-}
-
 }  // namespace
 
 bool wait_until_asleep(pid_t pid) {

@@ -49,4 +49,9 @@ bool wait_until(const std::function<bool()>& condition, std::chrono::millisecond
   return true;
 }
 
+bool wait_until_steady(const std::function<bool()>& condition) {
+  int seen = 0;
+  return wait_until([&] { return (seen = condition() ? seen + 1 : 0) == 10; });
+}
+
 }  // namespace cachectl::test

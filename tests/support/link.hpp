@@ -40,4 +40,7 @@ class Link {
 [[nodiscard]] bool wait_until(const std::function<bool()>& condition,
                               std::chrono::milliseconds patience = kPatience);
 
+/// Until it holds ten times in a row: a single look may be wrong, or of a passing moment.
+[[nodiscard]] bool wait_until_steady(const std::function<bool()>& condition);
+
 }  // namespace cachectl::test
