@@ -265,7 +265,6 @@ class Top final : public Command {
     CACHECTL_ASSIGN(pause_, interval());
     CACHECTL_TRY(choose_order());
     CACHECTL_TRY(FullScreen::check());
-    CACHECTL_TRY(session.cache());
     // Before the terminal is changed: whatever ends us puts it back first.
     CACHECTL_ASSIGN(const auto trap, lock::SignalTrap::create({SIGHUP, SIGINT, SIGQUIT, SIGTERM,
                                                                SIGTSTP, SIGCONT, SIGWINCH}));
@@ -275,7 +274,8 @@ class Top final : public Command {
       CACHECTL_ASSIGN(const bool entered, screen.enter());
       if (entered) {
         Picture picture(now_, before_ ? &*before_ : nullptr, FullScreen::size());
-        CACHECTL_TRY(screen.draw(picture.draw(path_, *order_, reversed_, paused_)));
+        CACHECTL_ASSIGN(const Cache* cache, opened_->cache());
+        CACHECTL_TRY(screen.draw(picture.draw(cache->path(), *order_, reversed_, paused_)));
       }
       CACHECTL_TRY(wait(trap, screen, entered));
     }
@@ -309,7 +309,6 @@ class Top final : public Command {
     auto next = session.anew();
     if (next->cache() || !opened_) opened_ = std::move(next);
     CACHECTL_ASSIGN(const Cache* cache, opened_->cache());
-    path_ = cache->path();
     CACHECTL_ASSIGN(moment.status, status::take(*cache));
     CACHECTL_ASSIGN(auto counted, cache->counters());
     if (counted) moment.report = std::move(*counted);
@@ -369,7 +368,6 @@ class Top final : public Command {
   bool paused_ = false;
   bool done_ = false;
   std::unique_ptr<Session> opened_;  // the last look's
-  std::string path_;
   Moment now_;
   std::optional<Moment> before_;
   steady_clock::time_point next_;  // of the next look
